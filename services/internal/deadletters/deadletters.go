@@ -1,0 +1,64 @@
+// Package deadletters is what every consumer does with a record that it cannot process: it writes the record down,
+// untouched, with where it came from and why it failed, and it stops when that happens too often, because a flood of
+// bad records is an outage of understanding and not a run of bad luck.
+package deadletters
+
+import (
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/market"
+	"github.com/streamforge/streamforge/services/internal/records"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// Topic and Subject of the dead letters.
+const (
+	Topic   = "dead-letters"
+	Subject = "dead-letters-value"
+)
+
+// Classes of errors: short and stable, for filters.
+const (
+	BadFrame      = "bad-frame"      // a venue's frame that its decoder refuses
+	BadItem       = "bad-item"       // one item of a frame
+	BadValue      = "bad-value"      // a body that its own schema does not describe
+	NotWireFormat = "not-wire"       // no magic byte and schema id
+	UnknownSchema = "unknown-schema" // the registry has denied the id for a minute
+	RejectedRow   = "rejected-row"   // the sink refuses this row
+)
+
+// Writer makes dead letters of one consumer group.
+type Writer struct {
+	// Group that fails.
+	Group string
+	// SchemaID of this build's DeadLetter in the registry.
+	SchemaID int
+	// Producer is program@version.
+	Producer string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Letter makes the key and the value of a dead letter: item is the position in the record, or records.WholeRecord.
+func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class string, cause error) (key string, value []byte) {
+	now := time.Now
+	if w.Now != nil {
+		now = w.Now
+	}
+	letter := records.DeadLetter{
+		Status: records.DeadLetterFailed, Group: w.Group,
+		Topic: record.Topic, TopicID: topicID, Partition: record.Partition, Offset: record.Offset, Item: item,
+		Key: record.Key, Value: record.Value,
+		RecordTime: record.TimestampMs * 1000,
+		ErrorClass: class, Error: cause.Error(),
+		FailedAt: now().UnixMicro(), Producer: w.Producer, ResolvedAt: market.NoTime,
+	}
+	if id, _, err := registry.ParseWire(record.Value); err == nil {
+		letter.SchemaID = market.Some(int64(id))
+	}
+	for _, h := range record.Headers {
+		letter.Headers = append(letter.Headers, records.Header{Name: h.Name, Value: h.Value})
+	}
+	return letter.KafkaKey(), letter.AppendAvro(registry.AppendWireHeader(nil, w.SchemaID))
+}

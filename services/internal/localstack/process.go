@@ -1,0 +1,238 @@
+package localstack
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Spec is one child process of the local stack.
+type Spec struct {
+	Name string
+	Path string
+	Args []string
+	// Env is added to this process's environment.
+	Env []string
+	// LogFile gets the child's standard output and error, appended.
+	LogFile string
+	// Ready is asked until it returns nil; it decides when Start returns.
+	Ready func(ctx context.Context) error
+	// StartTimeout bounds the wait for Ready.
+	StartTimeout time.Duration
+	// StopTimeout is how long a SIGTERM may take before SIGKILL.
+	StopTimeout time.Duration
+	// Once says that the child may end by itself; otherwise it is started again, with backoff, whenever it ends.
+	Once bool
+}
+
+// maxEarlyExits is how often a child may end before it was ever ready until Start gives up: once may be a race for a
+// port or a dependency, three times is a fault that a person must see.
+const maxEarlyExits = 3
+
+// Process keeps one child alive until Stop.
+type Process struct {
+	spec Spec
+
+	mu       sync.Mutex
+	cmd      *exec.Cmd
+	restarts int
+	stopping bool
+	lastExit error
+
+	exited chan struct{} // closed when the child has ended for good
+	fatal  chan error    // early exits, to Start
+	everUp bool
+}
+
+// Launch starts the child and returns once it is ready.
+func Launch(ctx context.Context, spec Spec) (*Process, error) {
+	p := &Process{spec: spec, exited: make(chan struct{}), fatal: make(chan error, 1)}
+	if err := os.MkdirAll(filepath.Dir(spec.LogFile), 0o755); err != nil {
+		return nil, fmt.Errorf("starting %s: making the folder of its log: %w", spec.Name, err)
+	}
+	go p.supervise()
+	if err := p.awaitReady(ctx); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	p.mu.Lock()
+	p.everUp = true
+	p.mu.Unlock()
+	return p, nil
+}
+
+func (p *Process) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.StartTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		select {
+		case err := <-p.fatal:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready after %s: %v; see %s", p.spec.Name, p.spec.StartTimeout, last, p.spec.LogFile)
+		case <-tick.C:
+			if last = p.spec.Ready(ctx); last == nil {
+				return nil
+			}
+		}
+	}
+}
+
+// supervise runs the child again and again until Stop.
+func (p *Process) supervise() {
+	defer close(p.exited)
+	// The kernel sends the parent-death signal when the THREAD that forked ends, so this goroutine keeps its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pause := &backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, Multiplier: 2, MaxInterval: 5 * time.Second, RandomizationFactor: 0.2}
+	pause.Reset()
+	for early := 0; ; {
+		started := time.Now()
+		err := p.runOnce()
+		p.mu.Lock()
+		p.lastExit = err
+		stop, up := p.stopping || p.spec.Once, p.everUp
+		if !stop {
+			p.restarts++
+		}
+		p.mu.Unlock()
+		if stop {
+			return
+		}
+		if early++; !up && early >= maxEarlyExits {
+			p.fatal <- fmt.Errorf("%s ends at once (%v): %s", p.spec.Name, err, lastLogLine(p.spec.LogFile))
+			return
+		}
+		if time.Since(started) > 10*time.Second {
+			pause.Reset()
+		}
+		time.Sleep(pause.NextBackOff())
+	}
+}
+
+func (p *Process) runOnce() error {
+	log, err := os.OpenFile(p.spec.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(p.spec.Path, p.spec.Args...)
+	cmd.Env = append(os.Environ(), p.spec.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// An own process group keeps a terminal's Ctrl-C away from the children: the supervisor drains them in order. When
+	// the supervisor itself is killed, they are told to end.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.mu.Lock()
+	if p.stopping {
+		p.mu.Unlock()
+		return nil
+	}
+	if err := cmd.Start(); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	p.cmd = cmd
+	p.mu.Unlock()
+	return cmd.Wait()
+}
+
+// Stop sends SIGTERM, waits, and after StopTimeout sends SIGKILL. It returns the child's own verdict on its drain.
+func (p *Process) Stop() error {
+	p.mu.Lock()
+	p.stopping = true
+	cmd := p.cmd
+	p.mu.Unlock()
+	if cmd != nil && cmd.Process != nil {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+	}
+	timer := time.NewTimer(p.spec.StopTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		if cmd != nil && cmd.Process != nil {
+			_ = cmd.Process.Kill()
+		}
+		<-p.exited
+		return fmt.Errorf("%s did not drain within %s and was killed; see %s", p.spec.Name, p.spec.StopTimeout, p.spec.LogFile)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var exit *exec.ExitError
+	if errors.As(p.lastExit, &exit) && exit.ExitCode() > 0 {
+		return fmt.Errorf("%s ended with status %d: %s", p.spec.Name, exit.ExitCode(), lastLogLine(p.spec.LogFile))
+	}
+	return nil
+}
+
+// Wait returns when the child has ended for good.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.exited:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// PID of the running child; 0 when there is none.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.cmd.Process == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// Restarts counts how often the child ended and was started again.
+func (p *Process) Restarts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.restarts
+}
+
+// Name of the child.
+func (p *Process) Name() string { return p.spec.Name }
+
+// lastLogLine finds the last line of a log, for an error message: the "error" of a JSON line, else the line itself.
+func lastLogLine(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "no log"
+	}
+	defer f.Close()
+	const tail = 16 << 10
+	if size, err := f.Seek(0, io.SeekEnd); err == nil {
+		_, _ = f.Seek(max(0, size-tail), io.SeekStart)
+	}
+	var last string
+	scanner := bufio.NewScanner(f)
+	scanner.Buffer(nil, tail+1)
+	for scanner.Scan() {
+		if line := strings.TrimSpace(scanner.Text()); line != "" {
+			last = line
+		}
+	}
+	var entry struct{ Msg, Error string }
+	if json.Unmarshal([]byte(last), &entry) == nil && entry.Error != "" {
+		return entry.Error
+	}
+	return last
+}

@@ -1,0 +1,310 @@
+// Package localstack starts what the platform needs on one machine without Docker: a broker, a schema registry and a
+// ClickHouse, as supervised child processes on loopback, with their data in one folder; and on top of them the
+// platform's programs. Each of the three parts can be replaced by the address of a real one.
+package localstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Kinds of local stack.
+const (
+	Embedded = "embedded"
+	Apache   = "apache"
+)
+
+// Config of a local stack.
+type Config struct {
+	// Kind is Embedded or Apache.
+	Kind string
+	// Dir holds data, logs and the state file of this stack.
+	Dir string
+	// CacheDir keeps what was downloaded (the ClickHouse engine, the Apache jars) for every stack of this user.
+	CacheDir string
+	// Executable is the streamforge binary, whose hidden `local` commands are the embedded parts.
+	Executable string
+	// Ports on loopback; 0 picks a free one.
+	KafkaPort, RegistryPort, ClickHousePort int
+	// External replaces each part whose address is not empty.
+	External Addresses
+	// Progress gets a line for every step, for a person.
+	Progress func(line string)
+}
+
+// Stack is a running local stack.
+type Stack struct {
+	config    Config
+	addresses Addresses
+
+	mu       sync.Mutex
+	parts    []*Process // in the order of their start
+	programs []*program
+}
+
+type program struct {
+	process *Process
+	http    string
+}
+
+// Start brings up the three parts and returns when each answers.
+func Start(ctx context.Context, config Config) (*Stack, error) {
+	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("starting the local stack: %w", err)
+	}
+	s := &Stack{config: config, addresses: config.External}
+	group, groupCtx := errgroup.WithContext(ctx)
+	// ClickHouse depends on neither of the others, and the registry waits for the broker by itself.
+	if s.addresses.ClickHouse == "" {
+		group.Go(func() error { return s.startClickHouse(groupCtx) })
+	}
+	group.Go(func() error {
+		if s.addresses.Kafka == "" {
+			if err := s.startBroker(groupCtx); err != nil {
+				return err
+			}
+		}
+		if s.addresses.Registry == "" {
+			return s.startRegistry(groupCtx)
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// Addresses of the three parts.
+func (s *Stack) Addresses() Addresses { return s.addresses }
+
+// DataDir is where a part keeps its data.
+func (s *Stack) DataDir(part string) string {
+	return filepath.Join(s.config.Dir, "data-"+s.config.Kind, part)
+}
+
+// LogFile of a child.
+func (s *Stack) LogFile(name string) string { return filepath.Join(s.config.Dir, "logs", name+".log") }
+
+func (s *Stack) launch(ctx context.Context, spec Spec) error {
+	began := time.Now()
+	p, err := Launch(ctx, spec)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.parts = append(s.parts, p)
+	s.mu.Unlock()
+	s.progress("%s is up after %s", spec.Name, time.Since(began).Round(10*time.Millisecond))
+	return nil
+}
+
+func (s *Stack) progress(format string, args ...any) {
+	if s.config.Progress != nil {
+		s.config.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// part is the Spec of an embedded part: a hidden command of the streamforge binary itself.
+func (s *Stack) part(name, address string, args ...string) Spec {
+	return Spec{
+		Name: name, Path: s.config.Executable,
+		Args:         append([]string{"local", name, "--listen", address, "--data-dir", s.DataDir(name)}, args...),
+		LogFile:      s.LogFile(name),
+		StartTimeout: 30 * time.Second,
+		StopTimeout:  15 * time.Second,
+	}
+}
+
+func (s *Stack) startBroker(ctx context.Context) error {
+	if s.config.Kind == Apache {
+		return s.startApacheKafka(ctx)
+	}
+	address, err := loopback(s.config.KafkaPort)
+	if err != nil {
+		return err
+	}
+	spec := s.part("broker", address)
+	spec.Ready = dialable(address)
+	s.addresses.Kafka = address
+	return s.launch(ctx, spec)
+}
+
+func (s *Stack) startRegistry(ctx context.Context) error {
+	if s.config.Kind == Apache {
+		return s.startApicurio(ctx)
+	}
+	address, err := loopback(s.config.RegistryPort)
+	if err != nil {
+		return err
+	}
+	spec := s.part("registry", address)
+	spec.Env = []string{"KAFKA_BOOTSTRAP_SERVERS=" + s.addresses.Kafka}
+	spec.Ready = answers("http://" + address + "/subjects")
+	s.addresses.Registry = "http://" + address
+	return s.launch(ctx, spec)
+}
+
+func (s *Stack) startClickHouse(ctx context.Context) error {
+	address, err := loopback(s.config.ClickHousePort)
+	if err != nil {
+		return err
+	}
+	spec := s.part("clickhouse", address, "--cache-dir", s.config.CacheDir)
+	spec.Ready = answers("http://" + address + "/ping")
+	s.addresses.ClickHouse = "http://" + address
+	return s.launch(ctx, spec)
+}
+
+// Program starts one of the platform's programs with the stack's addresses in its environment and its HTTP listener on
+// a free loopback port, and returns once it says that it is ready.
+func (s *Stack) Program(ctx context.Context, name, path string, args, env []string) (*Process, error) {
+	address, err := loopback(0)
+	if err != nil {
+		return nil, err
+	}
+	spec := Spec{
+		Name: name, Path: path, Args: args,
+		Env:          append(append(s.addresses.Environment(), "HTTP_ADDRESS="+address), env...),
+		LogFile:      s.LogFile(name),
+		Ready:        answers("http://" + address + "/readyz"),
+		StartTimeout: 30 * time.Second,
+		StopTimeout:  40 * time.Second,
+	}
+	p, err := Launch(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.programs = append(s.programs, &program{process: p, http: address})
+	s.mu.Unlock()
+	return p, nil
+}
+
+// States lists every child, parts first.
+func (s *Stack) States() []ProgramState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var states []ProgramState
+	for _, p := range s.parts {
+		states = append(states, ProgramState{Name: p.Name(), PID: p.PID(), Log: s.LogFile(p.Name())})
+	}
+	for _, p := range s.programs {
+		states = append(states, ProgramState{Name: p.process.Name(), PID: p.process.PID(), HTTP: p.http, Log: s.LogFile(p.process.Name())})
+	}
+	return states
+}
+
+// HTTP is host:port of a program's HTTP listener; empty when it does not run.
+func (s *Stack) HTTP(name string) string {
+	for _, state := range s.States() {
+		if state.Name == name {
+			return state.HTTP
+		}
+	}
+	return ""
+}
+
+// Process finds a child by name; nil when there is none.
+func (s *Stack) Process(name string) *Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.programs {
+		if p.process.Name() == name {
+			return p.process
+		}
+	}
+	for _, p := range s.parts {
+		if p.Name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// StopProgram drains one program and forgets it.
+func (s *Stack) StopProgram(name string) error {
+	s.mu.Lock()
+	var found *program
+	for i, p := range s.programs {
+		if p.process.Name() == name {
+			found = p
+			s.programs = append(s.programs[:i:i], s.programs[i+1:]...)
+			break
+		}
+	}
+	s.mu.Unlock()
+	if found == nil {
+		return nil
+	}
+	return found.process.Stop()
+}
+
+// Stop drains the programs in the order of the data, then ends the parts in the reverse order of their start.
+func (s *Stack) Stop() error {
+	s.mu.Lock()
+	programs, parts := s.programs, s.parts
+	s.programs, s.parts = nil, nil
+	s.mu.Unlock()
+	var errs []error
+	for _, p := range programs {
+		errs = append(errs, p.process.Stop())
+	}
+	for i := len(parts) - 1; i >= 0; i-- {
+		errs = append(errs, parts[i].Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// loopback is 127.0.0.1 with the port given, or with one that is free now.
+func loopback(port int) (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return "", fmt.Errorf("port %d on 127.0.0.1 is taken: %w; choose another", port, err)
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+func dialable(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var dialer net.Dialer
+		connection, err := dialer.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+}
+
+// answers asks a URL; 200 means ready, and any other answer's text says why not.
+func answers(url string) func(context.Context) error {
+	client := &http.Client{Timeout: 2 * time.Second}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s", response.Status, body)
+		}
+		return nil
+	}
+}
