@@ -1,0 +1,72 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/app"
+)
+
+// Config says where the registry is; a program embeds it in its own kong struct.
+type Config struct {
+	URL        string        `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" default:"http://127.0.0.1:8081" help:"Address of the schema registry's Confluent API."`
+	Username   string        `name:"schema-registry-username" env:"SCHEMA_REGISTRY_USERNAME" help:"User for basic authentication."`
+	Password   app.Secret    `name:"schema-registry-password" env:"SCHEMA_REGISTRY_PASSWORD" help:"Password for basic authentication."`
+	CALocation string        `name:"schema-registry-ca-location" env:"SCHEMA_REGISTRY_CA_LOCATION" help:"PEM file with the certificates to trust; empty for the system's."`
+	Timeout    time.Duration `name:"schema-registry-timeout" env:"SCHEMA_REGISTRY_TIMEOUT" default:"10s" help:"How long one request may take."`
+}
+
+// Validate names the field that is wrong.
+func (c Config) Validate() error {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return fmt.Errorf("schema registry address %q: %w", c.URL, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("schema registry address %q: must look like http://127.0.0.1:8081; set SCHEMA_REGISTRY_URL", c.URL)
+	}
+	if (c.Username == "") != (c.Password == "") {
+		return errors.New("schema registry: user name and password belong together; set both SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD")
+	}
+	return nil
+}
+
+func (c Config) baseURL() string { return strings.TrimRight(c.URL, "/") }
+
+func (c Config) timeout() time.Duration {
+	if c.Timeout <= 0 {
+		return 10 * time.Second
+	}
+	return c.Timeout
+}
+
+func (c Config) transport() (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:   4,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: c.timeout(),
+	}
+	if c.CALocation == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(c.CALocation)
+	if err != nil {
+		return nil, fmt.Errorf("reading the schema registry's certificates: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("schema registry's certificates: %s holds no PEM certificate", c.CALocation)
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return t, nil
+}
