@@ -1,9 +1,11 @@
 package contract_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/contract"
 )
 
@@ -38,5 +40,35 @@ func TestTheRepositorysContractsLoad(t *testing.T) {
 	}
 	for id := range want {
 		t.Errorf("no contract for %s", id)
+	}
+}
+
+func TestTheRepositorysContractsConsumersAndSchemasAgree(t *testing.T) {
+	subjects, err := schemas.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := contract.Lint(contracts.FS, subjects); err != nil {
+		t.Fatal(err)
+	}
+	all, err := contract.Load(contracts.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumers, err := contract.LoadConsumers(contracts.FS, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var groups []string
+	for _, c := range consumers {
+		groups = append(groups, c.Group)
+	}
+	for _, want := range []string{"loader", "parser", "writer.raw-trades", "writer.dead-letters"} {
+		if !slices.Contains(groups, want) {
+			t.Errorf("no consumer %s in %v", want, groups)
+		}
+	}
+	if slices.Contains(groups, "writer.orderbook-resyncs") {
+		t.Error("orderbook-resyncs has no sink, so it has no writer")
 	}
 }

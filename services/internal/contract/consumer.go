@@ -1,0 +1,136 @@
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Consumer declares what a group reads: who breaks when a field changes.
+type Consumer struct {
+	// Group is the consumer group, or the program's name where it reads without a group.
+	Group string
+	// Owner is the team to ask; Principal is who the broker sees ("User:parser").
+	Owner     string
+	Principal string
+	Reads     []Read
+
+	// File is the path below contracts/; empty for a group that follows from a sink.
+	File string
+
+	doc *document
+}
+
+// Read is one product that a group reads.
+type Read struct {
+	Product string
+	// SchemaVersion is the version of the subject that the reader was written against.
+	SchemaVersion int
+	// Fields by dotted path ("frame.offset"); an array's items with "[]" ("bids[].price").
+	Fields []string
+}
+
+// LoadConsumers reads consumers/<group>.yaml and adds the writer's groups, one for each contract with a sink, which read
+// every field. The error is Problems.
+func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
+	declared, problems, err := loadConsumers(fsys)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, lintConsumers(declared, contracts)...)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	for _, c := range contracts {
+		if c.Sink == nil {
+			continue
+		}
+		read := Read{Product: c.ID, SchemaVersion: 1}
+		for _, f := range c.Fields {
+			read.Fields = append(read.Fields, f.Name)
+		}
+		declared = append(declared, Consumer{Group: WriterGroup(c.Topic.Name), Owner: "platform", Principal: "User:writer", Reads: []Read{read}})
+	}
+	sort.Slice(declared, func(i, j int) bool { return declared[i].Group < declared[j].Group })
+	return declared, nil
+}
+
+func loadConsumers(fsys fs.FS) ([]Consumer, Problems, error) {
+	names, err := fs.Glob(fsys, "consumers/*.yaml")
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing consumers: %w", err)
+	}
+	sort.Strings(names)
+	var all []Consumer
+	var problems Problems
+	for _, name := range names {
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading consumer contracts/%s: %w", name, err)
+		}
+		c, found := ParseConsumer(name, text)
+		problems = append(problems, found...)
+		if len(found) == 0 {
+			all = append(all, c)
+		}
+	}
+	return all, problems, nil
+}
+
+// ParseConsumer reads one declaration; name is its path below contracts/.
+func ParseConsumer(name string, text []byte) (Consumer, Problems) {
+	subject := "consumer " + strings.TrimSuffix(path.Base(name), ".yaml")
+	doc, problems := read("consumer", subject, name, text)
+	if len(problems) > 0 {
+		return Consumer{}, problems
+	}
+	c := Consumer{File: name, doc: doc}
+	encoded, err := json.Marshal(doc.value)
+	if err == nil {
+		err = json.Unmarshal(encoded, &c)
+	}
+	if err != nil {
+		return Consumer{}, Problems{{Subject: subject, File: name, What: err.Error()}}
+	}
+	if base := strings.TrimSuffix(path.Base(name), ".yaml"); base != c.Group {
+		problems = append(problems, c.problem("/group", fmt.Sprintf("group is %q, the file is named %s.yaml", c.Group, base), "the file is named after the group"))
+	}
+	if strings.HasPrefix(c.Group, WriterGroup("")) {
+		problems = append(problems, c.problem("/group", "the writer's groups follow from the sinks", "remove the file"))
+	}
+	return c, problems
+}
+
+func (c Consumer) problem(pointer, what, do string) Problem {
+	return Problem{Subject: "consumer " + c.Group, File: c.File, Line: c.doc.line(pointer), What: what, Do: do}
+}
+
+// lintConsumers compares declarations with the contracts.
+func lintConsumers(consumers []Consumer, contracts []Contract) Problems {
+	var problems Problems
+	for _, c := range consumers {
+		var seen []string
+		for i, r := range c.Reads {
+			at := fmt.Sprintf("/reads/%d", i)
+			product, ok := Find(contracts, r.Product)
+			if !ok {
+				problems = append(problems, c.problem(at+"/product", fmt.Sprintf("product %s has no contract", r.Product), "write the id of a contract"))
+				continue
+			}
+			if slices.Contains(seen, r.Product) {
+				problems = append(problems, c.problem(at+"/product", fmt.Sprintf("product %s stands twice", r.Product), "keep one"))
+			}
+			seen = append(seen, r.Product)
+			for j, name := range r.Fields {
+				if findField(product.Fields, name) == nil {
+					problems = append(problems, c.problem(fmt.Sprintf("%s/fields/%d", at, j), fmt.Sprintf("%s has no field %s", r.Product, name), "see contracts/"+product.File))
+				}
+			}
+		}
+	}
+	return problems
+}
