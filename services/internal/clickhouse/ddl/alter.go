@@ -1,0 +1,92 @@
+package ddl
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ExistingColumn is a column as system.columns reports it.
+type ExistingColumn struct {
+	Name string
+	Type string
+	// DefaultKind is empty, DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL.
+	DefaultKind string
+}
+
+// Alter writes the statements that bring an existing table to the wanted columns: ADD COLUMN for a new field, MODIFY
+// COLUMN for an enum that grew. A column that the schema does not name is left alone. Any other difference of type would
+// lose or reinterpret rows and is refused.
+func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Options) ([]string, error) {
+	have := map[string]ExistingColumn{}
+	for _, c := range existing {
+		have[c.Name] = c
+	}
+	prefix := "ALTER TABLE " + spec.Name()
+	if options.Cluster != "" {
+		prefix += " ON CLUSTER " + QuoteName(options.Cluster)
+	}
+	var statements []string
+	var errs []error
+	after := " FIRST"
+	for _, c := range wanted {
+		old, exists := have[c.Name]
+		if !exists {
+			statements = append(statements, prefix+" ADD COLUMN IF NOT EXISTS "+c.Definition()+after)
+		} else if statement, err := modify(prefix, old, c); err != nil {
+			errs = append(errs, err)
+		} else if statement != "" {
+			statements = append(statements, statement)
+		}
+		after = " AFTER " + QuoteName(c.Name)
+	}
+	return statements, errors.Join(errs...)
+}
+
+func modify(prefix string, old ExistingColumn, c Column) (string, error) {
+	if old.DefaultKind != "" && old.DefaultKind != "DEFAULT" {
+		return "", fmt.Errorf("column %s is %s in the table; the writer has to insert into it", c.Name, old.DefaultKind)
+	}
+	t, err := ParseType(old.Type)
+	if err != nil {
+		return "", fmt.Errorf("column %s: %w", c.Name, err)
+	}
+	grown, ok := growEnum(t, c.Type)
+	switch {
+	case t.Equal(c.Type), ok && grown.Equal(t):
+		return "", nil
+	case ok:
+		return prefix + " MODIFY COLUMN " + QuoteName(c.Name) + " " + grown.String(), nil
+	}
+	return "", fmt.Errorf("column %s is %s in the table and %s by the schema; changing it would rewrite or lose rows, make a new table or a new major version", c.Name, t, c.Type)
+}
+
+// growEnum adds the symbols that the table lacks behind its own, whose numbers are stored in rows and stay. A symbol
+// that the schema dropped stays too: old rows have it.
+func growEnum(have, want Type) (Type, bool) {
+	if have.Name == "Nullable" && want.Name == "Nullable" {
+		inner, ok := growEnum(have.Args[0], want.Args[0])
+		return Wrap("Nullable", inner), ok
+	}
+	if !isEnum(have) || !isEnum(want) {
+		return have, false
+	}
+	grown := Type{Name: have.Name, Enum: append([]EnumValue(nil), have.Enum...)}
+	next := 0
+	known := map[string]bool{}
+	for _, v := range have.Enum {
+		known[v.Name] = true
+		next = max(next, v.Value+1)
+	}
+	for _, v := range want.Enum {
+		if !known[v.Name] {
+			grown.Enum = append(grown.Enum, EnumValue{v.Name, next})
+			next++
+		}
+	}
+	if next > 1<<7 {
+		grown.Name = "Enum16"
+	}
+	return grown, true
+}
+
+func isEnum(t Type) bool { return t.Name == "Enum8" || t.Name == "Enum16" }
