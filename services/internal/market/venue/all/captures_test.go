@@ -1,0 +1,133 @@
+package all_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/streamforge/streamforge/services/internal/market/capture"
+	"github.com/streamforge/streamforge/services/internal/market/venue"
+	"github.com/streamforge/streamforge/services/internal/market/venue/all"
+)
+
+// captures finds the folder of the recordings: STREAMFORGE_CAPTURES, else ../shared/captures beside the module.
+func captures(tb testing.TB) string {
+	tb.Helper()
+	folder := os.Getenv("STREAMFORGE_CAPTURES")
+	if folder == "" {
+		folder = filepath.Join("..", "..", "..", "..", "..", "..", "shared", "captures")
+	}
+	if _, err := os.Stat(folder); err != nil {
+		if os.Getenv("CI") == "true" {
+			tb.Fatalf("the captures are missing: %v; set STREAMFORGE_CAPTURES", err)
+		}
+		tb.Skipf("the captures are missing: %v; set STREAMFORGE_CAPTURES", err)
+	}
+	return folder
+}
+
+// recorded is one payload of a recording, as a decoder gets it.
+type recorded struct {
+	frame venue.Frame
+	rest  bool
+}
+
+// load reads a whole recording and passes every frame by the venue's inspector, as the loader does.
+func load(tb testing.TB, name string) (venue.Adapter, []recorded) {
+	tb.Helper()
+	c, err := capture.Open(filepath.Join(captures(tb), filepath.FromSlash(name)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	adapter, err := all.Get(c.Venue)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	inspector := adapter.NewInspector()
+	var frames []recorded
+	for entry, err := range c.Entries() {
+		if err != nil {
+			tb.Fatal(err)
+		}
+		r := recorded{rest: entry.REST, frame: venue.Frame{Payload: append([]byte(nil), entry.Payload...)}}
+		if entry.REST {
+			r.frame.Kind, r.frame.VenueSymbol, r.frame.Request = venue.RESTSnapshot, entry.VenueSymbol, entry.Request
+		} else {
+			var in venue.Inspection
+			inspector.Inspect(r.frame.Payload, &in)
+			r.frame.VenueSymbol, r.frame.Request = string(in.VenueSymbol), in.Request
+		}
+		frames = append(frames, r)
+	}
+	return adapter, frames
+}
+
+// golden is what a recording holds.
+type golden struct {
+	Frames, REST, Trades, Updates, Snapshots, Bad int
+	Levels                                        int
+	Ignored, Unknown                              map[string]int
+	// What the inspector says.
+	Classes map[venue.Class]int
+	Gaps    int
+}
+
+const (
+	spotBTC   = "binance-spot/btcusdt-20240808.gz"
+	spotETH   = "binance-spot/ethusdt-20240808.gz"
+	usdmBTC   = "binance-usdm/btcusdt-20240808.gz"
+	kraken25  = "kraken-v2/btcusd-depth25.cbcap"
+	kraken10  = "kraken-v2/btcusd-depth10.cbcap"
+	krakenDoc = "kraken-v2/doc-vector-3310070434.json"
+)
+
+func count(t *testing.T, name string) golden {
+	t.Helper()
+	adapter, frames := load(t, name)
+	g := golden{Ignored: map[string]int{}, Unknown: map[string]int{}, Classes: map[venue.Class]int{}}
+	decoder, inspector := adapter.NewDecoder(), adapter.NewInspector()
+	var ev venue.Events
+	var in venue.Inspection
+	for i, r := range frames {
+		if r.rest {
+			g.REST++
+		} else {
+			g.Frames++
+			inspector.Inspect(r.frame.Payload, &in)
+			g.Classes[in.Class]++
+			if gap := inspector.Continuity(&in); gap != nil {
+				g.Gaps++
+			}
+		}
+		ev.Reset()
+		if err := decoder.Decode(r.frame, &ev); err != nil {
+			t.Fatalf("frame %d: %v: %.200s", i, err, r.frame.Payload)
+		}
+		g.Trades += len(ev.Trades)
+		g.Bad += len(ev.Bad)
+		g.Levels += len(ev.Levels)
+		for _, b := range ev.Books {
+			if b.Kind == 1 {
+				g.Snapshots++
+			} else {
+				g.Updates++
+			}
+		}
+		if ev.Ignored != "" {
+			g.Ignored[ev.Ignored]++
+		}
+		if ev.Unknown != "" {
+			g.Unknown[ev.Unknown]++
+		}
+		if held := len(ev.Trades) + len(ev.Books) + len(ev.Bad); (held == 0) == (ev.Ignored == "" && ev.Unknown == "") {
+			t.Fatalf("frame %d holds %d items and is called %q, %q: %.200s", i, held, ev.Ignored, ev.Unknown, r.frame.Payload)
+		}
+	}
+	return g
+}
+
+func TestX(t *testing.T) {
+	for _, name := range []string{spotBTC, spotETH, usdmBTC, kraken25, kraken10, krakenDoc} {
+		t.Logf("%s %+v", name, count(t, name))
+	}
+}
