@@ -1,0 +1,137 @@
+// Package governance is where contracts and schemas meet the cluster: it compares what exists (subjects, compatibility
+// levels, topics, tables) with what is wanted, shows the difference as one ordered plan, and applies it. It removes nothing.
+//
+// Nothing here needs cgo: brokers and engines are reached through the narrow interfaces below, which package
+// governance/cluster fills.
+package governance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// Registry is what is asked of a schema registry; *registry.Client is one.
+type Registry interface {
+	Lookup(ctx context.Context, s schemas.Subject) (registry.Schema, error)
+	LiveVersions(ctx context.Context, subject string) ([]registry.Schema, error)
+	Register(ctx context.Context, s schemas.Subject) (id, version int, err error)
+	Compatibility(ctx context.Context, subject string) (avro.Level, bool, error)
+	SetCompatibility(ctx context.Context, subject string, level avro.Level) error
+}
+
+// Topic as a cluster has it, or is to get it.
+type Topic struct {
+	Name       string
+	Partitions int
+	// Configs are the values in force, defaults included; for a topic to create, those to set.
+	Configs map[string]string
+}
+
+// Topics is what is asked of a Kafka cluster.
+type Topics interface {
+	// Describe topics; those that do not exist are absent from the result.
+	Describe(ctx context.Context, names ...string) (map[string]Topic, error)
+	Create(ctx context.Context, topic Topic, replication int) error
+	AlterConfigs(ctx context.Context, topic string, configs map[string]string) error
+}
+
+// Tables is what is asked of ClickHouse.
+type Tables interface {
+	// Database that unqualified names mean; the contracts' own is documentation.
+	Database(ctx context.Context) (string, error)
+	// Columns of a table; none when there is no such table.
+	Columns(ctx context.Context, database, table string) ([]ddl.ExistingColumn, error)
+	Exec(ctx context.Context, statement string) error
+}
+
+// Config says how a cluster differs from the contracts on purpose.
+type Config struct {
+	// Replication of topics to create; 0 is the cluster's default.
+	Replication int
+	// TopicOverrides replace settings of every topic on this cluster, and OverrideReason says why, for the plan's reader. A
+	// local broker that keeps everything in memory bounds bytes and not time, for example.
+	TopicOverrides map[string]string
+	OverrideReason string
+	// DDL says for which kind of ClickHouse the SQL is meant.
+	DDL ddl.Options
+	// SettleTimeout is how long Apply waits until a cluster shows what it was told; 0 means 30 seconds. Brokers and replicas
+	// answer before every one of them knows.
+	SettleTimeout time.Duration
+}
+
+// Deps are what contracts want and where it is to be. A nil Registry, Topics or Tables leaves that part out.
+type Deps struct {
+	Contracts []contract.Contract
+	Subjects  []schemas.Subject
+	Registry  Registry
+	Topics    Topics
+	Tables    Tables
+	// Progress is told before and after every step; nil tells nobody.
+	Progress func(Progress)
+}
+
+// Progress of Apply.
+type Progress struct {
+	Step Step
+	// Number counts from 1 up to Of.
+	Number, Of int
+	// Done is false before the step and true after it, when Err and Elapsed say how it went.
+	Done    bool
+	Err     error
+	Elapsed time.Duration
+}
+
+// String is the progress in one line.
+func (p Progress) String() string {
+	s := fmt.Sprintf("[%d/%d] %s %s %s", p.Number, p.Of, p.Step.Kind, p.Step.Object, p.Step.What)
+	switch {
+	case p.Err != nil:
+		return s + ": " + p.Err.Error()
+	case p.Done:
+		return s + fmt.Sprintf(" (%d ms)", p.Elapsed.Milliseconds())
+	}
+	return s
+}
+
+// Governance plans and applies.
+type Governance struct {
+	config Config
+	deps   Deps
+}
+
+// New makes a Governance; it connects to nothing.
+func New(config Config, deps Deps) (*Governance, error) {
+	if len(deps.Contracts) == 0 {
+		return nil, errors.New("no contracts to govern by")
+	}
+	if deps.Registry == nil && deps.Topics == nil && deps.Tables == nil {
+		return nil, errors.New("neither a registry nor Kafka nor ClickHouse to govern; set SCHEMA_REGISTRY_URL, KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL")
+	}
+	// What contradicts itself must not reach a cluster.
+	if problems := contract.LintContracts(deps.Contracts, deps.Subjects); len(problems) > 0 {
+		return nil, problems
+	}
+	if config.SettleTimeout == 0 {
+		config.SettleTimeout = 30 * time.Second
+	}
+	return &Governance{config: config, deps: deps}, nil
+}
+
+// Plan compares what exists with what is wanted. It changes nothing.
+func (g *Governance) Plan(ctx context.Context) (Plan, error) {
+	var p Plan
+	for _, part := range []func(context.Context, *Plan) error{g.planTables, g.planRegistry, g.planTopics} {
+		if err := part(ctx, &p); err != nil {
+			return Plan{}, err
+		}
+	}
+	return p, nil
+}

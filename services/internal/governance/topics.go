@@ -1,0 +1,103 @@
+package governance
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// planTopics compares the topics of the contracts; topics that no contract names are not looked at.
+func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
+	if g.deps.Topics == nil {
+		p.note("kafka", "not asked, topics are left out")
+		return nil
+	}
+	var names []string
+	for _, c := range g.deps.Contracts {
+		names = append(names, c.Topic.Name)
+	}
+	existing, err := g.deps.Topics.Describe(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("describing %d topics: %w", len(names), err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.config.TopicOverrides)) {
+		p.note("topics", "%s is %s on this cluster instead of what the contracts say, as intended: %s", name, g.config.TopicOverrides[name], g.config.OverrideReason)
+	}
+	for _, name := range names {
+		wanted := g.wantedTopic(name)
+		have, exists := existing[name]
+		if !exists {
+			p.step(Step{Kind: KindTopic, Action: ActionCreate, Object: name, To: fmt.Sprintf("%d partitions, %s", wanted.Partitions, settings(wanted.Configs)),
+				What: fmt.Sprintf("create with %d partitions, %s", wanted.Partitions, settings(wanted.Configs))})
+			continue
+		}
+		g.compareTopic(p, wanted, have)
+	}
+	return nil
+}
+
+func (g *Governance) wantedTopic(name string) Topic {
+	for _, c := range g.deps.Contracts {
+		if c.Topic.Name == name {
+			configs := maps.Clone(c.Topic.Configs)
+			maps.Copy(configs, g.config.TopicOverrides)
+			return Topic{Name: name, Partitions: c.Topic.Partitions, Configs: configs}
+		}
+	}
+	panic("BUG: topic " + name + " has no contract")
+}
+
+func (g *Governance) compareTopic(p *Plan, wanted, have Topic) {
+	same := true
+	if have.Partitions != wanted.Partitions {
+		same = false
+		p.refuse(KindTopic, wanted.Name, fmt.Sprintf("the topic has %d partitions, its contract says %d: keys would move and lose their order", have.Partitions, wanted.Partitions),
+			"make a new major version, or set the contract right")
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted.Configs)) {
+		if sameSetting(name, have.Configs[name], wanted.Configs[name]) {
+			continue
+		}
+		same = false
+		p.step(Step{Kind: KindTopic, Action: ActionAlter, Object: wanted.Name, Setting: name, From: have.Configs[name], To: wanted.Configs[name],
+			What: fmt.Sprintf("%s: %s → %s", name, orNone(have.Configs[name]), wanted.Configs[name])})
+	}
+	// A bound in bytes that the contract does not know can end a record's life before its retention.
+	if bytes := have.Configs["retention.bytes"]; bytes != "" && bytes != "-1" && wanted.Configs["retention.bytes"] == "" {
+		p.note(wanted.Name, "the broker keeps at most %s bytes a partition, its own setting: records may go before their retention", bytes)
+	}
+	if same {
+		p.Unchanged++
+	}
+}
+
+// sameSetting compares two values of a topic's setting; cleanup.policy is a set and brokers give it in their own order.
+func sameSetting(name, a, b string) bool {
+	if name != "cleanup.policy" {
+		return a == b
+	}
+	return slices.Equal(policy(a), policy(b))
+}
+
+func policy(s string) []string {
+	words := strings.Split(strings.ReplaceAll(s, " ", ""), ",")
+	slices.Sort(words)
+	return words
+}
+
+func settings(configs map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		parts = append(parts, name+"="+configs[name])
+	}
+	return strings.Join(parts, " ")
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
