@@ -37,8 +37,8 @@ type publisher struct {
 	metrics  *metrics
 	log      *slog.Logger
 
-	produced  atomic.Int64
-	delivered atomic.Int64
+	produced atomic.Int64
+	settled  atomic.Int64 // of those: delivered, or refused for good and told of
 	failures  complaint // of deliveries; only on the delivery goroutine
 }
 
@@ -151,8 +151,8 @@ var errDeadline = errors.New("the drain's deadline has passed")
 
 // onDelivery is called by the Kafka client for every record, from one goroutine.
 func (p *publisher) onDelivery(d kafka.Delivery) {
+	n := p.settled.Add(1)
 	if d.Err == nil {
-		n := p.delivered.Add(1)
 		p.metrics.delivered.Inc()
 		if d.Opaque&callbackBit == 0 && n%sampleEvery != 0 {
 			return
@@ -183,7 +183,7 @@ func (p *publisher) onFailure(c callback, err error) {
 
 // undelivered counts the records that Kafka has not acknowledged: in the buffer, in the client, or dropped and untold.
 func (p *publisher) undelivered() int64 {
-	left := p.produced.Load() - p.delivered.Load()
+	left := p.produced.Load() - p.settled.Load()
 	for _, l := range p.buffer.lanes {
 		buffered, untold := l.pending()
 		left += buffered + untold
