@@ -50,6 +50,7 @@ type Process struct {
 	cmd      *exec.Cmd
 	restarts int
 	stopping bool
+	held     chan struct{} // not nil: the child is kept down until it is closed
 	lastExit error
 
 	exited chan struct{} // closed when the child has ended for good
@@ -119,10 +120,10 @@ func (p *Process) supervise() {
 			p.fatal <- fmt.Errorf("%s ends at once (%v): %s", p.spec.Name, err, lastLogLine(p.spec.LogFile))
 			return
 		}
-		if time.Since(started) > 10*time.Second {
+		if time.Since(started) > time.Second {
 			pause.Reset()
 		}
-		time.Sleep(pause.NextBackOff())
+		p.pause(pause.NextBackOff())
 	}
 }
 
@@ -152,8 +153,57 @@ func (p *Process) runOnce() error {
 	return cmd.Wait()
 }
 
+// pause waits before a restart, and while the child is held down.
+func (p *Process) pause(d time.Duration) {
+	time.Sleep(d)
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+}
+
+// Hold kills the child and keeps it down until Release: an outage.
+func (p *Process) Hold() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held != nil || p.cmd == nil || p.cmd.Process == nil {
+		return fmt.Errorf("%s does not run", p.spec.Name)
+	}
+	p.held = make(chan struct{})
+	return p.cmd.Process.Kill()
+}
+
+// Release ends an outage.
+func (p *Process) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held != nil {
+		close(p.held)
+		p.held = nil
+	}
+}
+
+// AwaitRestart returns when a child other than pid runs and is ready.
+func (p *Process) AwaitRestart(ctx context.Context, pid int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if now := p.PID(); now != 0 && now != pid && p.spec.Ready(ctx) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 // Stop sends SIGTERM, waits, and after StopTimeout sends SIGKILL. It returns the child's own verdict on its drain.
 func (p *Process) Stop() error {
+	p.Release()
 	p.mu.Lock()
 	p.stopping = true
 	cmd := p.cmd
