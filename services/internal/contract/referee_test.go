@@ -1,0 +1,108 @@
+package contract_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// refereeVersion of datacontract-cli, the standard's own checker: fixed, so that its next release does not break our tests.
+const refereeVersion = "1.2.8"
+
+// TestTheRefereeAcceptsEveryContract asks datacontract-cli about every ODCS contract of the repository. Our own form is
+// stricter, but it is the standard that other tools read the files by.
+func TestTheRefereeAcceptsEveryContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs a Python tool")
+	}
+	referee := installReferee(t)
+	files, err := filepath.Glob("../../../contracts/*/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	limit := make(chan struct{}, 2) // each takes a second of a core, nearly all of it Python's imports
+	checked := 0
+	for _, file := range files {
+		if filepath.Base(filepath.Dir(file)) == "consumers" || strings.HasSuffix(file, ".migration.yaml") {
+			continue
+		}
+		checked++
+		group.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			out, err := exec.CommandContext(t.Context(), referee, "lint", file).CombinedOutput()
+			if err != nil {
+				t.Errorf("datacontract lint %s: %v\n%s", file, err, out)
+			} else if strings.Contains(string(out), "has warnings") {
+				t.Errorf("datacontract lint %s warns:\n%s", file, out)
+			}
+		})
+	}
+	group.Wait()
+	if checked < 6 {
+		t.Errorf("only %d contracts found", checked)
+	}
+}
+
+// TestTheRefereeNoticesWhatIsNotTheStandard keeps the test above honest: a referee that accepts everything proves nothing.
+func TestTheRefereeNoticesWhatIsNotTheStandard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs a Python tool")
+	}
+	referee := installReferee(t)
+	text := strings.Replace(mustRead(t, tradesPath), "    host: kafka:9092", "    host: kafka:9092\n    topic: raw-trades", 1)
+	file := filepath.Join(t.TempDir(), "raw-trades.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), referee, "lint", file).CombinedOutput(); err == nil && !strings.Contains(string(out), "has warnings") {
+		t.Errorf("a server with a bare topic passes:\n%s", out)
+	}
+}
+
+// installReferee installs the tool once into the user's cache and returns its path. Where it cannot be installed the test
+// is skipped, and fails in CI.
+func installReferee(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		unavailable(t, "no cache folder: %v", err)
+	}
+	dir := filepath.Join(cache, "streamforge", "datacontract-cli-"+refereeVersion)
+	tool := filepath.Join(dir, "bin", "datacontract")
+	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
+		return tool
+	}
+	// Away before anew: an installation that was interrupted must not count.
+	if err := os.RemoveAll(dir); err != nil {
+		unavailable(t, "%v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	for _, command := range [][]string{
+		{"python3", "-m", "venv", dir},
+		{filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "datacontract-cli==" + refereeVersion},
+	} {
+		if out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput(); err != nil {
+			unavailable(t, "%s: %v\n%s", strings.Join(command, " "), err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "complete"), nil, 0o600); err != nil {
+		unavailable(t, "%v", err)
+	}
+	return tool
+}
+
+func unavailable(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("datacontract-cli "+refereeVersion+" cannot be installed: "+format, args...)
+	}
+	t.Skipf("datacontract-cli "+refereeVersion+" cannot be installed: "+format, args...)
+}

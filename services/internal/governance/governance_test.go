@@ -1,0 +1,464 @@
+package governance_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/governance"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// world is a cluster in memory, strict about order: a reference must be registered before its user, a level belongs to a
+// subject that exists (as Apicurio has it), a topic is created once.
+type world struct {
+	subjects map[string][]string // texts of versions
+	levels   map[string]avro.Level
+	topics   map[string]governance.Topic
+	tables   map[string][]ddl.ExistingColumn
+	log      []string
+	// failAt makes that change, counted from 1, fail; after says that it takes effect all the same, as when an answer is lost.
+	failAt  int
+	after   bool
+	changes int
+}
+
+func newWorld() *world {
+	return &world{subjects: map[string][]string{}, levels: map[string]avro.Level{}, topics: map[string]governance.Topic{}, tables: map[string][]ddl.ExistingColumn{}}
+}
+
+var errInjected = errors.New("connection lost")
+
+func (w *world) change(what string, do func()) error {
+	w.changes++
+	if w.changes == w.failAt && !w.after {
+		return errInjected
+	}
+	do()
+	w.log = append(w.log, what)
+	if w.changes == w.failAt {
+		return errInjected
+	}
+	return nil
+}
+
+func (w *world) Lookup(_ context.Context, s schemas.Subject) (registry.Schema, error) {
+	i := slices.Index(w.subjects[s.Name], s.Text)
+	if i < 0 {
+		return registry.Schema{}, fmt.Errorf("looking up %s: %w", s.Name, registry.ErrNotRegistered)
+	}
+	return registry.Schema{Subject: s.Name, Version: i + 1, Text: s.Text}, nil
+}
+
+func (w *world) LiveVersions(_ context.Context, subject string) ([]registry.Schema, error) {
+	var all []registry.Schema
+	for i, text := range w.subjects[subject] {
+		full, err := schemas.Inline(text, func(name string) (string, bool) {
+			versions := w.subjects[name]
+			if len(versions) == 0 {
+				return "", false
+			}
+			return versions[len(versions)-1], true
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, registry.Schema{Subject: subject, Version: i + 1, Text: full})
+	}
+	return all, nil
+}
+
+func (w *world) Register(_ context.Context, s schemas.Subject) (int, int, error) {
+	for _, r := range s.References {
+		if len(w.subjects[r.Subject]) == 0 {
+			return 0, 0, fmt.Errorf("%s refers to %s, which is not registered", s.Name, r.Subject)
+		}
+	}
+	err := w.change("subject "+s.Name, func() {
+		if !slices.Contains(w.subjects[s.Name], s.Text) {
+			w.subjects[s.Name] = append(w.subjects[s.Name], s.Text)
+		}
+	})
+	return 1, 1, err
+}
+
+func (w *world) Compatibility(_ context.Context, subject string) (avro.Level, bool, error) {
+	level, ok := w.levels[subject]
+	return level, ok, nil
+}
+
+func (w *world) SetCompatibility(_ context.Context, subject string, level avro.Level) error {
+	if len(w.subjects[subject]) == 0 {
+		return fmt.Errorf("no subject %s", subject)
+	}
+	return w.change("level "+subject, func() { w.levels[subject] = level })
+}
+
+func (w *world) Describe(_ context.Context, names ...string) (map[string]governance.Topic, error) {
+	found := map[string]governance.Topic{}
+	for _, name := range names {
+		if t, ok := w.topics[name]; ok {
+			found[name] = t
+		}
+	}
+	return found, nil
+}
+
+func (w *world) Create(_ context.Context, t governance.Topic, _ int) error {
+	if _, twice := w.topics[t.Name]; twice {
+		return fmt.Errorf("topic %s exists", t.Name)
+	}
+	return w.change("topic "+t.Name, func() {
+		configs := map[string]string{"compression.type": "producer", "retention.bytes": "-1"}
+		maps.Copy(configs, t.Configs)
+		if configs["cleanup.policy"] == "compact,delete" {
+			configs["cleanup.policy"] = "delete,compact" // brokers keep no order
+		}
+		w.topics[t.Name] = governance.Topic{Name: t.Name, Partitions: t.Partitions, Configs: configs}
+	})
+}
+
+func (w *world) AlterConfigs(_ context.Context, topic string, configs map[string]string) error {
+	return w.change("settings "+topic, func() { maps.Copy(w.topics[topic].Configs, configs) })
+}
+
+func (w *world) Database(context.Context) (string, error) { return "market", nil }
+
+func (w *world) Columns(_ context.Context, database, table string) ([]ddl.ExistingColumn, error) {
+	if database != "market" {
+		return nil, fmt.Errorf("asked for database %s", database)
+	}
+	return w.tables[table], nil
+}
+
+// Exec plays ClickHouse for the two statements that a plan holds.
+func (w *world) Exec(_ context.Context, statement string) error {
+	table := strings.Split(strings.Split(statement, "`market`.`")[1], "`")[0]
+	return w.change("table "+table, func() {
+		for _, c := range allContracts() {
+			if c.Sink == nil || c.Sink.Table != table {
+				continue
+			}
+			text, err := schemas.SelfContained(must(schemas.Get(c.Subject)))
+			if err != nil {
+				panic(err)
+			}
+			w.tables[table] = nil
+			for _, column := range must(ddl.Columns(c, text)) {
+				w.tables[table] = append(w.tables[table], ddl.ExistingColumn{Name: column.Name, Type: column.Type.String()})
+			}
+		}
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// allContracts gives each test contracts of its own: some change them.
+func allContracts() []contract.Contract { return slices.Clone(loadOnce()) }
+
+var loadOnce = sync.OnceValue(func() []contract.Contract { return must(contract.Load(contracts.FS)) })
+
+func newGovernance(t *testing.T, w *world, change func(*governance.Config, *governance.Deps)) *governance.Governance {
+	t.Helper()
+	config := governance.Config{SettleTimeout: time.Second}
+	deps := governance.Deps{Contracts: allContracts(), Subjects: must(schemas.All()), Registry: w, Topics: w, Tables: w}
+	if change != nil {
+		change(&config, &deps)
+	}
+	g, err := governance.New(config, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func planOf(t *testing.T, g *governance.Governance) governance.Plan {
+	t.Helper()
+	p, err := g.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestASecondPlanIsEmpty(t *testing.T) {
+	w := newWorld()
+	var told []string
+	g := newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) {
+		d.Progress = func(p governance.Progress) {
+			if p.Done {
+				told = append(told, p.String())
+			}
+		}
+	})
+	p := planOf(t, g)
+	if p.ExitCode() != governance.ExitChanges {
+		t.Fatalf("exit code %d for an empty cluster:\n%s", p.ExitCode(), p)
+	}
+	if err := g.Apply(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != len(p.Steps) {
+		t.Errorf("progress of %d steps, planned were %d", len(told), len(p.Steps))
+	}
+	if again := planOf(t, g); !again.Empty() || again.ExitCode() != governance.ExitNoChange {
+		t.Errorf("the second plan:\n%s", again)
+	}
+	if len(w.topics) != 6 || len(w.tables) != 5 || len(w.subjects) != 8 {
+		t.Errorf("%d topics, %d tables, %d subjects", len(w.topics), len(w.tables), len(w.subjects))
+	}
+}
+
+func TestTablesComeBeforeSchemasAndSchemasBeforeTopics(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := func(prefix string) int {
+		found := -1
+		for i, s := range w.log {
+			if strings.HasPrefix(s, prefix) {
+				found = i
+			}
+		}
+		return found
+	}
+	first := func(prefix string) int {
+		return slices.IndexFunc(w.log, func(s string) bool { return strings.HasPrefix(s, prefix) })
+	}
+	if last("table ") > first("subject ") || last("subject ") > first("topic ") {
+		t.Errorf("order of changes:\n%s", strings.Join(w.log, "\n"))
+	}
+}
+
+func TestApplyInterruptedAnywhereCanBeRunAgain(t *testing.T) {
+	whole := newWorld()
+	if _, err := newGovernance(t, whole, nil).PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []bool{false, true} {
+		for step := 1; step <= whole.changes; step++ {
+			w := newWorld()
+			w.failAt, w.after = step, after
+			g := newGovernance(t, w, nil)
+			if _, err := g.PlanAndApply(t.Context()); !errors.Is(err, errInjected) {
+				t.Fatalf("change %d failed and Apply says %v", step, err)
+			}
+			if _, err := g.PlanAndApply(t.Context()); err != nil {
+				t.Fatalf("after a failure at change %d (took effect: %v): %v", step, after, err)
+			}
+			if d := cmp.Diff([]any{whole.subjects, whole.levels, whole.topics, whole.tables}, []any{w.subjects, w.levels, w.topics, w.tables}); d != "" {
+				t.Fatalf("after a failure at change %d the cluster differs:\n%s", step, d)
+			}
+		}
+	}
+}
+
+func TestDriftIsNamedExactly(t *testing.T) {
+	for name, c := range map[string]struct {
+		drift func(*world)
+		want  governance.Step
+	}{
+		"a topic's retention": {
+			func(w *world) { w.topics["raw-trades"].Configs["retention.ms"] = "60000" },
+			governance.Step{Kind: governance.KindTopic, Action: governance.ActionAlter, Object: "raw-trades", Setting: "retention.ms", From: "60000", To: "604800000", What: "retention.ms: 60000 → 604800000"},
+		},
+		"a level": {
+			func(w *world) { w.levels["feed-gaps-value"] = avro.LevelBackward },
+			governance.Step{Kind: governance.KindCompatibility, Action: governance.ActionSet, Object: "feed-gaps-value", From: "BACKWARD", To: "FULL_TRANSITIVE", What: "BACKWARD → FULL_TRANSITIVE"},
+		},
+		"a level that a registry calls NONE": {
+			func(w *world) { w.levels["feed-gaps-value"] = avro.LevelNone },
+			governance.Step{Kind: governance.KindCompatibility, Action: governance.ActionSet, Object: "feed-gaps-value", To: "FULL_TRANSITIVE", What: "set to FULL_TRANSITIVE"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			g := newGovernance(t, w, nil)
+			if _, err := g.PlanAndApply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.drift(w)
+			p := planOf(t, g)
+			if d := cmp.Diff([]governance.Step{c.want}, p.Steps); d != "" {
+				t.Error(d)
+			}
+			if err := g.Apply(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAColumnThatATableLacksIsAdded(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.tables["raw_trades"] = slices.DeleteFunc(w.tables["raw_trades"], func(c ddl.ExistingColumn) bool { return c.Name == "taker_side" })
+	p := planOf(t, g)
+	if len(p.Steps) != 1 || !strings.Contains(p.Steps[0].SQL, "ADD COLUMN IF NOT EXISTS `taker_side`") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+func TestWhatWouldLoseDataIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		drift func(*world)
+		want  string
+	}{
+		"fewer partitions": {func(w *world) {
+			topic := w.topics["raw-trades"]
+			topic.Partitions = 32
+			w.topics["raw-trades"] = topic
+		}, "the topic has 32 partitions, its contract says 64"},
+		"a column of another type": {func(w *world) {
+			for i, column := range w.tables["raw_trades"] {
+				if column.Name == "price" {
+					w.tables["raw_trades"][i].Type = "Float64"
+				}
+			}
+		}, "column price is Float64 in the table"},
+		"an incompatible schema": {func(w *world) {
+			w.subjects["orderbook-resyncs-value"] = []string{strings.Replace(w.subjects["orderbook-resyncs-value"][0],
+				`"name": "reason"`, `"name": "cause"`, 1)}
+		}, "incompatible at level FULL_TRANSITIVE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			g := newGovernance(t, w, nil)
+			if _, err := g.PlanAndApply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.drift(w)
+			p := planOf(t, g)
+			if p.ExitCode() != governance.ExitRefused || !strings.Contains(p.String(), c.want) {
+				t.Errorf("exit code %d, want %q in:\n%s", p.ExitCode(), c.want, p)
+			}
+			before := w.changes
+			if err := g.Apply(t.Context(), p); !errors.Is(err, governance.ErrRefused) || w.changes != before {
+				t.Errorf("Apply made %d changes and says %v", w.changes-before, err)
+			}
+		})
+	}
+}
+
+func TestAPlanIsNotAppliedToAClusterThatChanged(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	p := planOf(t, g)
+	w.topics["raw-trades"] = governance.Topic{Name: "raw-trades", Partitions: 64, Configs: map[string]string{}}
+	if err := g.Apply(t.Context(), p); !errors.Is(err, governance.ErrChanged) || w.changes != 0 {
+		t.Errorf("%d changes, error %v", w.changes, err)
+	}
+}
+
+func TestAnOverrideIsShownAndIsNoDrift(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, func(c *governance.Config, _ *governance.Deps) {
+		c.TopicOverrides, c.OverrideReason = map[string]string{"retention.ms": "-1"}, "this broker bounds bytes, not time"
+	})
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.topics["raw-trades"].Configs["retention.ms"]; got != "-1" {
+		t.Errorf("retention.ms %s", got)
+	}
+	p := planOf(t, g)
+	if !p.Empty() || !strings.Contains(p.String(), "retention.ms is -1 on this cluster instead of what the contracts say, as intended: this broker bounds bytes, not time") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+func TestTheOrderOfLevelAndSchema(t *testing.T) {
+	old := `{"type":"record","name":"OrderbookResync","namespace":"streamforge.market","fields":[{"name":"venue","type":"string"}]}`
+	for name, c := range map[string]struct {
+		level avro.Level
+		want  []string
+	}{
+		// The wanted level is NONE here, so that any schema passes; only the order is looked at.
+		"loosening: level first": {avro.LevelFull, []string{"compatibility", "subject"}},
+		"same":                   {avro.LevelNone, []string{"subject", "compatibility"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			g := newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) {
+				d.Topics, d.Tables = nil, nil
+				for i := range d.Contracts {
+					if d.Contracts[i].ID == "orderbook-resyncs" {
+						d.Contracts[i].Compatibility = "NONE"
+						if c.level == avro.LevelNone {
+							d.Contracts[i].Compatibility = "BACKWARD" // tightening: schema first
+						}
+					}
+				}
+			})
+			if _, err := g.PlanAndApply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.subjects["orderbook-resyncs-value"], w.levels["orderbook-resyncs-value"] = []string{old}, c.level
+			if c.level == avro.LevelNone {
+				// A version that today's schema can read: it has all fields and one more.
+				text := must(schemas.Get("orderbook-resyncs-value")).Text
+				w.subjects["orderbook-resyncs-value"] = []string{strings.Replace(text, `"fields": [`, `"fields": [{"name": "more", "type": "int"},`, 1)}
+			}
+			var kinds []string
+			for _, s := range planOf(t, g).Steps {
+				kinds = append(kinds, string(s.Kind))
+			}
+			if !slices.Equal(kinds, c.want) {
+				t.Errorf("steps %v, want %v", kinds, c.want)
+			}
+		})
+	}
+}
+
+func TestThePlanAsJSON(t *testing.T) {
+	p := planOf(t, newGovernance(t, newWorld(), nil))
+	text, err := p.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back struct {
+		Steps    []governance.Step
+		Refused  []governance.Refusal
+		ExitCode int `json:"exit_code"`
+	}
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(p.Steps, back.Steps); d != "" || back.ExitCode != governance.ExitChanges || back.Refused == nil {
+		t.Errorf("exit code %d, refused %v, steps:\n%s", back.ExitCode, back.Refused, d)
+	}
+}
+
+func TestRegisterSchemasLeavesTopicsAlone(t *testing.T) {
+	w := newWorld()
+	if _, err := newGovernance(t, w, nil).RegisterSchemas(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.topics) != 0 || len(w.subjects) != 8 || len(w.tables) != 5 {
+		t.Errorf("%d topics, %d subjects, %d tables", len(w.topics), len(w.subjects), len(w.tables))
+	}
+}
