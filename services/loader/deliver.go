@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/market"
@@ -122,11 +123,13 @@ func (l *link) control(c *connection, in *venue.Inspection, now int64) {
 	l.metrics.add(l.metrics.classes, classNames[in.Class])
 	switch in.Class {
 	case venue.Refused:
-		l.subscriptionRefused(c, in, now)
-	case venue.Acknowledged:
-		for _, s := range l.blamed(c, in) {
-			s.refusal = refusal{}
+		if alreadySubscribed(in.Error) {
+			l.accepted(c, in)
+		} else {
+			l.subscriptionRefused(c, in, now)
 		}
+	case venue.Acknowledged:
+		l.accepted(c, in)
 	case venue.GoingAway:
 		select {
 		case l.goAway <- struct{}{}:
@@ -154,6 +157,20 @@ func (l *link) blamed(c *connection, in *venue.Inspection) []*symbol {
 		}
 	}
 	return all
+}
+
+// accepted counts down the answers to a retry; an answer for another channel of a refused symbol proves nothing.
+func (l *link) accepted(c *connection, in *venue.Inspection) {
+	for _, s := range l.blamed(c, in) {
+		if s.refusal.awaited--; s.refusal.awaited <= 0 && s.refusal.retried {
+			s.refusal = refusal{}
+		}
+	}
+}
+
+// alreadySubscribed recognises the refusal of a retry that named a channel which was accepted the first time.
+func alreadySubscribed(text string) bool {
+	return strings.Contains(strings.ToLower(text), "already subscribed")
 }
 
 // subscriptionRefused tells of the symbols concerned and plans to ask again, slowly and one by one: one bad symbol must
@@ -184,6 +201,7 @@ func (s *symbol) refused(now int64) {
 	}
 	s.refusal.retryAt = time.Now().Add(jitter(min(wait, 15*time.Minute)))
 	s.refusal.attempts++
+	s.refusal.retried, s.refusal.awaited = false, 0
 	s.snapshot.wanted, s.snapshot.inFlight = false, false
 }
 

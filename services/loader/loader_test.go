@@ -19,6 +19,7 @@ import (
 )
 
 func TestEveryMessageIsPublishedVerbatimAndInOrder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.start()
 	p := r.venue.accept(t)
@@ -56,6 +57,7 @@ func TestEveryMessageIsPublishedVerbatimAndInOrder(t *testing.T) {
 }
 
 func TestALostConnectionLeavesAGapFromItsLastFrameToTheNextFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.start()
 	p := r.venue.accept(t)
@@ -87,6 +89,7 @@ func TestALostConnectionLeavesAGapFromItsLastFrameToTheNextFirst(t *testing.T) {
 }
 
 func TestARestartTakesUpAfterTheTailWithAGap(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.start()
 	p := r.venue.accept(t)
@@ -128,6 +131,7 @@ func otherKeyOf(partition int32) string {
 }
 
 func TestAFrameThatIsTooLargeEndsOnlyItsConnection(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades), FeedConfig{Name: "f1", Venue: "binance", Symbols: []string{"ETH-USDT"}, Channels: []venue.Channel{venue.Trades}})
 	r.start()
 	first, second := r.venue.accept(t), r.venue.accept(t)
@@ -157,6 +161,7 @@ func TestAFrameThatIsTooLargeEndsOnlyItsConnection(t *testing.T) {
 }
 
 func TestWhileKafkaIsAwayNothingIsLostWithinTheBuffer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.start()
 	p := r.venue.accept(t)
@@ -176,6 +181,7 @@ func TestWhileKafkaIsAwayNothingIsLostWithinTheBuffer(t *testing.T) {
 }
 
 func TestAFullBufferDropsTheNewestAndTellsOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.config.BufferBytes, r.config.QueueBytes = 40<<20, 1<<20
 	r.start()
@@ -214,6 +220,7 @@ func TestAFullBufferDropsTheNewestAndTellsOnce(t *testing.T) {
 }
 
 func TestADrainWithoutKafkaSaysHowMuchIsLost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.config.DrainTimeout = 200 * time.Millisecond
 	r.start()
@@ -242,6 +249,7 @@ func TestADrainWithoutKafkaSaysHowMuchIsLost(t *testing.T) {
 }
 
 func TestARecordThatKafkaRefusesIsToldOf(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.kafka.refuse = func(m kafka.Message) error {
 		if strings.Contains(string(m.Value), "poison") {
@@ -262,6 +270,7 @@ func TestARecordThatKafkaRefusesIsToldOf(t *testing.T) {
 }
 
 func TestTheLoaderRefusesToStartWithoutItsSchema(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.registry.set(fmt.Errorf("looking up: %w: run `make register-schemas`", registry.ErrNotRegistered))
 	r.start()
@@ -276,6 +285,7 @@ func TestTheLoaderRefusesToStartWithoutItsSchema(t *testing.T) {
 }
 
 func TestTheLoaderWaitsForRegistryAndBroker(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.registry.set(fmt.Errorf("looking up: %w", registry.ErrUnavailable))
 	r.kafka.setDown(true)
@@ -292,6 +302,7 @@ func TestTheLoaderWaitsForRegistryAndBroker(t *testing.T) {
 }
 
 func TestAReplayEndsWithANormalCloseAndSnapshotsKeepTheirPlace(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc())
 	r.feeds[0].Replay = true
 	r.feeds[0].WebSocket = r.venue.ws() + "/replay"
@@ -320,6 +331,7 @@ func TestAReplayEndsWithANormalCloseAndSnapshotsKeepTheirPlace(t *testing.T) {
 }
 
 func TestAReplayWaitsForRoomInsteadOfDropping(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, btc())
 	r.feeds[0].Replay = true
 	r.config.BufferBytes, r.config.QueueBytes = 40<<20, 1<<20

@@ -39,7 +39,7 @@ type publisher struct {
 
 	produced atomic.Int64
 	settled  atomic.Int64 // of those: delivered, or refused for good and told of
-	failures  complaint // of deliveries; only on the delivery goroutine
+	failures complaint    // of deliveries; only on the delivery goroutine
 }
 
 // run publishes until stop is closed and the buffer is empty, or until deadline ends. An error means that the Kafka client

@@ -222,6 +222,7 @@ func (l *link) retryRefused(c *connection, s *symbol, now time.Time) {
 		return
 	}
 	s.refusal.retryAt = now.Add(jitter(15 * time.Minute)) // an answer sets it anew
+	s.refusal.retried, s.refusal.awaited = true, len(plan.Messages)
 	if !s.rest && l.hasBook() {
 		s.snapshot.inFlight, s.snapshot.sentAt = true, now
 	}

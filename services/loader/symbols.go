@@ -47,6 +47,8 @@ type refusal struct {
 	since    int64 // µs; 0: accepted, as far as is known
 	retryAt  time.Time
 	attempts int
+	retried  bool // a retry is under way …
+	awaited  int  // … and so many of its answers are still to come
 }
 
 // snapshotState is what is known of the snapshots of one book.
