@@ -69,13 +69,16 @@ func Start(ctx context.Context, config Config) (*Stack, error) {
 	if s.addresses.ClickHouse == "" {
 		group.Go(func() error { return s.startClickHouse(groupCtx) })
 	}
+	if s.config.Kind == Apache && s.addresses.Registry == "" {
+		group.Go(func() error { return s.startApicurio(groupCtx) })
+	}
 	group.Go(func() error {
 		if s.addresses.Kafka == "" {
 			if err := s.startBroker(groupCtx); err != nil {
 				return err
 			}
 		}
-		if s.addresses.Registry == "" {
+		if s.config.Kind != Apache && s.addresses.Registry == "" {
 			return s.startRegistry(groupCtx)
 		}
 		return nil
@@ -142,9 +145,6 @@ func (s *Stack) startBroker(ctx context.Context) error {
 }
 
 func (s *Stack) startRegistry(ctx context.Context) error {
-	if s.config.Kind == Apache {
-		return s.startApicurio(ctx)
-	}
 	address, err := loopback(s.config.RegistryPort)
 	if err != nil {
 		return err
