@@ -525,6 +525,10 @@ func (s *Server) drain() {
 		s.stopOnce.Do(func() { close(s.stop) })
 		s.generator.Wait()
 		s.mutex.Lock()
+		if s.market != nil {
+			s.market.Flush(s)
+			s.wakeTouched()
+		}
 		open := make([]*conn, 0, len(s.connections))
 		for c := range s.connections {
 			open = append(open, c)

@@ -209,6 +209,14 @@ func (m *Market) happen(in *Instrument, sink Sink) {
 	}
 }
 
+// Flush publishes every change that waits for its turn, so that whoever followed a book ends with the book as it is.
+func (m *Market) Flush(sink Sink) {
+	for _, in := range m.Instruments {
+		in.nextPublish = never
+		in.publish(sink)
+	}
+}
+
 func (in *Instrument) publish(sink Sink) {
 	if len(in.changes) == 0 {
 		return
