@@ -225,7 +225,9 @@ func (p *Process) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var exit *exec.ExitError
-	if errors.As(p.lastExit, &exit) && exit.ExitCode() > 0 {
+	// A Java process that was told to end by SIGTERM says so in its status.
+	const toldToEnd = 128 + int(syscall.SIGTERM)
+	if errors.As(p.lastExit, &exit) && exit.ExitCode() > 0 && exit.ExitCode() != toldToEnd {
 		return fmt.Errorf("%s ended with status %d: %s", p.spec.Name, exit.ExitCode(), lastLogLine(p.spec.LogFile))
 	}
 	return nil
