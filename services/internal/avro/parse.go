@@ -55,7 +55,7 @@ func (p *parser) parse(text string) (*Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.unresolved != "" {
+	if s.placeholder {
 		return nil, fmt.Errorf("undefined schema: %s", s.unresolved)
 	}
 	return p.resolve(s)
@@ -111,7 +111,7 @@ func (p *parser) find(name, namespace string) *Schema {
 		return s
 	}
 	p.pending = true
-	return &Schema{Type: Record, unresolved: fullName, hasFields: true}
+	return &Schema{Type: Record, placeholder: true, unresolved: fullName, hasFields: true}
 }
 
 func (p *parser) union(v *jsonValue, namespace string) (*Schema, error) {
@@ -129,7 +129,7 @@ func (p *parser) union(v *jsonValue, namespace string) (*Schema, error) {
 func checkUnion(s *Schema) error {
 	seen := map[string]bool{}
 	for _, branch := range s.Branches {
-		if branch.unresolved != "" {
+		if branch.placeholder {
 			continue
 		}
 		if branch.Type == Union {

@@ -87,7 +87,7 @@ func (r *resolver) enter(s *Schema) error {
 	if s.Type != Record || r.replaced[s] {
 		return nil
 	}
-	if s.unresolved == "" {
+	if !s.placeholder {
 		r.replaced[s] = true
 		return nil
 	}
@@ -110,7 +110,7 @@ func (r *resolver) leave(s *Schema) error {
 	switch {
 	case s.Type == Union:
 		return checkUnion(&Schema{Branches: r.targets(s.Branches)})
-	case s.Type != Record || s.unresolved != "" || r.complete[s]:
+	case s.Type != Record || s.placeholder || r.complete[s]:
 		return nil
 	}
 	for _, f := range s.Fields {

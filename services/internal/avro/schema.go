@@ -55,9 +55,11 @@ type Schema struct {
 	Branches    []*Schema // of a union
 
 	properties []jsonMember
-	hasFields  bool   // false while a record's fields are being read
-	unresolved string // the full name that a placeholder stands for, while parsing
+	hasFields  bool // false while a record's fields are being read
 	references map[string]bool
+
+	placeholder bool   // stands for a type that is defined further down, while parsing
+	unresolved  string // and its full name
 }
 
 // Field is one field of a record.
