@@ -243,3 +243,13 @@ func zeroOf(t ddl.Type, width int) []byte {
 	}
 	return zero
 }
+
+// Columns are the columns with their types, in the order in which a block sends them. Two layouts of equal columns are
+// alike, though blocks and plans of one do not fit the other.
+func (l *Layout) Columns() []string {
+	columns := make([]string, len(l.columns))
+	for i, c := range l.columns {
+		columns[i] = ddl.QuoteName(c.name) + " " + c.typeText
+	}
+	return columns
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+)
+
+// product is the pipeline of one topic into one table: one consumer, polled from one goroutine that also decodes and
+// commits, and at most one insert under way. Blocks go into the table one after the other.
+type product struct {
+	config   Config
+	deps     Deps
+	contract contract.Contract
+	topic    string
+	group    string
+	spec     ddl.Spec
+	specErr  error
+	log      *slog.Logger
+	metrics  *metrics
+	budget   *budget
+	admin    *kafka.Admin
+	letters  *outlet
+	decoders *decoders
+
+	// What holds the product up, for /readyz: of the whole session, of the insert under way, of partitions that are parked.
+	sessionState, insertState, parkState atomic.Pointer[trouble]
+
+	// Below: the session's, touched by its goroutine only. clusterID and topicID do not change within a session.
+	consumer  *kafka.Consumer
+	clusterID string
+	topicID   [16]byte
+	parts     map[int32]*partition
+	plans     map[int]*columnar.Plan
+	open      openBlock
+	spare     *columnar.Block
+	job       *job
+	waiting   []*job // planned blocks of predecessors
+	done      chan *job
+	completed map[int32]int64 // ends of blocks in the table that are not committed yet
+	committed bool            // whether the last commit took place
+	rewind    bool
+	paused    bool
+	rate      rate
+}
+
+type trouble struct {
+	text  string
+	alarm bool
+}
+
+// partition is a part of the topic that this writer owns.
+type partition struct {
+	// next is the offset to be read next, -1 before the first record of a partition that starts at its beginning.
+	next int64
+	// from is where the open block's range of the partition begins; touched says that there is one.
+	from     int64
+	touched  bool
+	excluded []int64
+	// parked says why the next record cannot be decoded yet; retryAt is when to try again, zero for never.
+	parked  string
+	retryAt time.Time
+}
+
+// openBlock is the block that is being filled.
+type openBlock struct {
+	block    *columnar.Block
+	hash     uint64
+	began    time.Time
+	oldest   int64 // Kafka timestamp, ms
+	excluded int
+	touched  int
+	close    bool
+}
+
+func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, shared *budget) *product {
+	p := &product{
+		config: config, deps: deps, contract: c, topic: c.Topic.Name, group: contract.WriterGroup(c.Topic.Name),
+		log: deps.Log.With("product", c.Topic.Name), metrics: m, budget: shared,
+	}
+	p.spec, p.specErr = ddl.SpecOf(c, deps.ClickHouse.Database())
+	p.decoders = &decoders{
+		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
+		patience: config.UnknownSchemaWait, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
+	}
+	p.rate.limit = c.DeadLetterRate
+	if slices.Contains(config.AcceptDeadLetters, p.topic) {
+		p.rate.limit = 1e9
+	}
+	p.sessionState.Store(&trouble{text: "starting"})
+	return p
+}
+
+// ready says what holds the product up.
+func (p *product) ready() error {
+	for _, state := range []*atomic.Pointer[trouble]{&p.sessionState, &p.parkState, &p.insertState} {
+		if t := state.Load(); t != nil {
+			return errors.New(t.text)
+		}
+	}
+	return nil
+}
+
+// run holds sessions one after the other until ctx ends. A session ends early when something that it rests on is missing
+// or broken; what it had not committed is read again by the next.
+func (p *product) run(ctx context.Context) error {
+	if p.specErr != nil {
+		return p.specErr
+	}
+	said := ""
+	for ctx.Err() == nil {
+		err := p.session(ctx)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		p.sessionState.Store(&trouble{text: err.Error(), alarm: true})
+		p.metrics.blocked.WithLabelValues(p.topic).Set(1)
+		if said != err.Error() {
+			p.log.Warn("product is waiting", "error", err.Error())
+			said = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+func (p *product) session(ctx context.Context) (err error) {
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
+		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: 8192,
+		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: max(2048, p.config.MemoryLimit/len(p.deps.Contracts)/8/1024),
+		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout,
+	}, p.log, p.deps.Metrics)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := p.consumer.Close(); err == nil {
+			err = closeErr
+		}
+		p.abandon()
+	}()
+	p.sessionState.Store(nil)
+	for ctx.Err() == nil {
+		records, err := p.consumer.Poll(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if p.rewind {
+			if err := p.rewindAll(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.take(ctx, records); err != nil {
+			return err
+		}
+		if err := p.progress(time.Now()); err != nil {
+			return err
+		}
+	}
+	return p.drain()
+}
+
+func (p *product) instanceID() string {
+	if p.config.InstanceID == "" {
+		return ""
+	}
+	return p.config.InstanceID + "." + p.topic
+}
+
+// prepare finds out what the session rests on, and waits for it by failing.
+func (p *product) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	topics, err := p.admin.Describe(ctx, p.topic)
+	if err != nil {
+		return err
+	}
+	description, exists := topics[p.topic]
+	if !exists {
+		return fmt.Errorf("topic %s does not exist; run `streamforge apply`", p.topic)
+	}
+	p.topicID = description.ID
+	if p.clusterID, err = p.admin.ClusterID(ctx); err != nil {
+		return err
+	}
+	p.decoders.mutex.Lock()
+	err = p.decoders.refresh(ctx)
+	p.decoders.mutex.Unlock()
+	if err != nil {
+		return err
+	}
+	p.parts, p.completed = map[int32]*partition{}, map[int32]int64{}
+	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
+	p.open, p.spare, p.waiting, p.job = openBlock{}, nil, nil, nil
+	p.rewind, p.paused = false, false
+	return nil
+}
+
+func (p *product) partitionName(partition int32) kafka.TopicPartition {
+	return kafka.TopicPartition{Topic: p.topic, Partition: partition}
+}
+
+// completedMark stands in the metadata of an offset whose block is in the table, with the topic's id: an offset of a
+// topic that was since recreated says nothing about the new one.
+const completedMark = "sf0"
+
+func (p *product) completedText() string {
+	return completedMark + " " + strings.ReplaceAll(uuidText(p.topicID), "-", "")
+}
+
+func uuidText(id [16]byte) string { return uuid.UUID(id).String() }
+
+// begin says where newly assigned partitions start. It runs inside Poll.
+func (p *product) begin(parts []kafka.TopicPartition) ([]kafka.Committed, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	committed, err := p.consumer.Committed(ctx, parts)
+	if err != nil {
+		return nil, err
+	}
+	var last map[int32]int64
+	starts := make([]kafka.Committed, 0, len(parts))
+	for _, c := range committed {
+		offset, known, err := p.resume(c)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			if last == nil {
+				if last, err = p.lastInTable(ctx); err != nil {
+					return nil, err
+				}
+			}
+			offset = kafka.OffsetBeginning
+			if in, has := last[c.Partition]; has {
+				offset = in + 1
+			}
+		}
+		p.parts[c.Partition] = &partition{next: max(-1, offset)}
+		starts = append(starts, kafka.Committed{TopicPartition: c.TopicPartition, Offset: offset})
+	}
+	p.paused = false // What was just assigned is not paused; progress decides anew.
+	return starts, nil
+}
+
+// resume reads what a predecessor left at a partition: the end of a block, or the plan of one that may be in the table.
+func (p *product) resume(c kafka.Committed) (offset int64, known bool, err error) {
+	switch {
+	case c.Offset < 0:
+		return 0, false, nil
+	case c.Metadata == "":
+		return c.Offset, true, nil
+	case strings.HasPrefix(c.Metadata, completedMark+" "):
+		// The offset of a topic that was deleted and made again under its name counts for nothing.
+		return c.Offset, c.Metadata == p.completedText(), nil
+	}
+	plan, err := parsePlan(c.Metadata)
+	if err != nil {
+		return 0, false, fmt.Errorf("group %s, partition %d: %w; a newer writer wrote it, run that one", p.group, c.Partition, err)
+	}
+	if plan.TopicID != p.topicID {
+		return 0, false, nil
+	}
+	r, has := plan.rangeOf(c.Partition)
+	if !has {
+		return 0, false, fmt.Errorf("group %s, partition %d: its plan does not name it: %.200q", p.group, c.Partition, c.Metadata)
+	}
+	text := plan.String()
+	same := func(j *job) bool { return j.plan.String() == text }
+	if !(p.job != nil && same(p.job)) && !slices.ContainsFunc(p.waiting, same) {
+		p.waiting = append(p.waiting, &job{plan: plan})
+	}
+	return r.To, true, nil
+}
+
+// lastInTable asks how far the table goes, for partitions without a committed offset.
+func (p *product) lastInTable(ctx context.Context) (map[int32]int64, error) {
+	rows, err := p.deps.ClickHouse.Query(ctx, fmt.Sprintf(
+		"SELECT _partition, max(_offset) FROM %s WHERE _topic_id = toUUID('%s') GROUP BY _partition", p.spec.Name(), uuidText(p.topicID)))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	last := map[int32]int64{}
+	for rows.Next() {
+		var partition uint32
+		var offset uint64
+		if err := rows.Scan(&partition, &offset); err != nil {
+			return nil, err
+		}
+		last[int32(partition)] = int64(offset)
+	}
+	return last, rows.Err()
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamforge/streamforge/services/internal/clickhouse"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// Config of the writer.
+type Config struct {
+	Topics            []string      `name:"topics" env:"WRITER_TOPICS" help:"Topics to write; every contract with a sink when empty."`
+	FlushInterval     time.Duration `name:"flush-interval" env:"WRITER_FLUSH_INTERVAL" default:"300ms" help:"A block closes when its first row is this old."`
+	MaxBlockRows      int           `name:"max-block-rows" env:"WRITER_MAX_BLOCK_ROWS" default:"300000" help:"A block closes at this many rows."`
+	MaxBlockBytes     int           `name:"max-block-bytes" env:"WRITER_MAX_BLOCK_BYTES" default:"50331648" help:"A block closes at this many bytes."`
+	MemoryLimit       int           `name:"memory-limit" env:"WRITER_MEMORY_LIMIT" default:"268435456" help:"Bytes that the blocks of all products may hold together."`
+	UnknownSchemaWait time.Duration `name:"unknown-schema-wait" env:"WRITER_UNKNOWN_SCHEMA_WAIT" default:"60s" help:"A schema id is bad when the registry has denied it for this long."`
+	InstanceID        string        `name:"instance-id" env:"WRITER_INSTANCE_ID" help:"Stable name of this writer among those of its groups: one that is killed and restarted under it takes its partitions back at once."`
+	SessionTimeout    time.Duration `name:"session-timeout" env:"WRITER_SESSION_TIMEOUT" default:"6s" help:"How long a writer that died keeps its partitions."`
+	AcceptDeadLetters []string      `name:"accept-dead-letters" env:"WRITER_ACCEPT_DEAD_LETTERS" help:"Topics whose limit of dead letters is lifted for this run."`
+}
+
+// Deps of the writer.
+type Deps struct {
+	Kafka      kafka.ClientConfig
+	Registry   *registry.Client
+	ClickHouse *clickhouse.Client
+	Contracts  []contract.Contract
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+	// Producer is program@version, for dead letters.
+	Producer string
+}
+
+// Writer runs one pipeline a product.
+type Writer struct {
+	deps     Deps
+	products []*product
+	admin    *kafka.Admin
+	letters  *letters
+}
+
+// New makes a Writer; nothing connects before Run.
+func New(config Config, deps Deps) (*Writer, error) {
+	if len(deps.Contracts) == 0 {
+		return nil, errors.New("no contract asks for a ClickHouse sink")
+	}
+	config = config.withDefaults()
+	w := &Writer{deps: deps}
+	m := newMetrics(deps.Metrics)
+	shared := newBudget(config.MemoryLimit, len(deps.Contracts))
+	for _, c := range deps.Contracts {
+		w.products = append(w.products, newProduct(config, deps, c, m, shared))
+	}
+	return w, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.FlushInterval <= 0 {
+		c.FlushInterval = 300 * time.Millisecond
+	}
+	if c.MaxBlockRows <= 0 {
+		c.MaxBlockRows = 300_000
+	}
+	if c.MaxBlockBytes <= 0 {
+		c.MaxBlockBytes = 48 << 20
+	}
+	if c.MemoryLimit <= 0 {
+		c.MemoryLimit = 256 << 20
+	}
+	if c.UnknownSchemaWait <= 0 {
+		c.UnknownSchemaWait = time.Minute
+	}
+	return c
+}
+
+// Run writes until ctx ends, then inserts what is decoded, commits and leaves the groups.
+func (w *Writer) Run(ctx context.Context) error {
+	admin, err := kafka.NewAdmin(w.deps.Kafka)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	letters, err := newLetters(w.deps)
+	if err != nil {
+		return err
+	}
+	defer letters.close()
+	// No product's fault ends another's: run returns only at the drain.
+	var group errgroup.Group
+	for _, p := range w.products {
+		p.admin, p.letters = admin, letters.outlet()
+		group.Go(func() error { return p.run(ctx) })
+	}
+	return group.Wait()
+}
