@@ -12,7 +12,7 @@ import (
 type generator struct {
 	t       *rapid.T
 	defined []string
-	sloppy  bool     // also what Avro refuses
+	sloppy  bool // also what Avro refuses
 }
 
 var (
@@ -24,14 +24,25 @@ var (
 	logicals   = []string{"timestamp-millis", "timestamp-micros", "date", "uuid", "time-millis", "duration", "made-up"}
 )
 
-func pick[T any](t *rapid.T, from []T) T { return rapid.SampledFrom(from).Draw(t, "pick") }
-
-func (g *generator) chance(percent int) bool {
-	return rapid.IntRange(0, 99).Draw(g.t, "chance") < percent
+// uniform draws one of 0…n-1, each as likely as the other: rapid's own ranges prefer small numbers, which would make most
+// schemas a single word. It still shrinks towards 0.
+func uniform(t *rapid.T, n int) int {
+	drawn := 0
+	for range 10 {
+		drawn *= 2
+		if rapid.Bool().Draw(t, "bit") {
+			drawn++
+		}
+	}
+	return drawn * n / 1024
 }
 
+func pick[T any](t *rapid.T, from []T) T { return from[uniform(t, len(from))] }
+
+func (g *generator) chance(percent int) bool { return uniform(g.t, 100) >= 100-percent }
+
 func (g *generator) schema(depth int) any {
-	n := rapid.IntRange(0, 99).Draw(g.t, "kind")
+	n := uniform(g.t, 100)
 	switch {
 	case depth <= 0 || n < 35:
 		return g.leaf()
@@ -81,7 +92,7 @@ func (g *generator) attributes(s map[string]any) map[string]any {
 func (g *generator) union(depth int) any {
 	var branches []any
 	seen := map[string]bool{}
-	for range rapid.IntRange(0, 4).Draw(g.t, "branches") {
+	for range uniform(g.t, 5) {
 		branch := g.schema(depth - 1)
 		if _, nested := branch.([]any); nested && !g.sloppy {
 			continue
@@ -168,7 +179,7 @@ func (g *generator) record(depth int) any {
 	s := g.named(pick(g.t, []string{"record", "record", "record", "error"}))
 	var fields []any
 	taken := map[string]bool{}
-	for range rapid.IntRange(0, 4).Draw(g.t, "fields") {
+	for range uniform(g.t, 6) {
 		name := pick(g.t, fieldNames)
 		if taken[name] && !(g.sloppy && g.chance(3)) {
 			continue
@@ -281,7 +292,7 @@ func (g *generator) mutate(s any) any {
 }
 
 func (g *generator) mutateNamed(n map[string]any) any {
-	switch rapid.IntRange(0, 7).Draw(g.t, "change") {
+	switch uniform(g.t, 8) {
 	case 0:
 		if _, ok := n["name"]; ok {
 			n["aliases"] = []any{n["name"]}
@@ -316,7 +327,15 @@ func (g *generator) mutateNamed(n map[string]any) any {
 
 func drawText(t *rapid.T, sloppy bool) string {
 	g := generator{t: t, sloppy: sloppy}
-	return text(g.schema(4))
+	return text(g.root())
+}
+
+// root is a record more often than not, as in a registry.
+func (g *generator) root() any {
+	if g.chance(70) {
+		return g.record(3)
+	}
+	return g.schema(4)
 }
 
 func text(s any) string {
@@ -329,15 +348,16 @@ func text(s any) string {
 
 // drawPair draws a reader and a writer that are related or not.
 func drawPair(t *rapid.T) (reader, writer string) {
-	g := generator{t: t, sloppy: rapid.IntRange(0, 9).Draw(t, "sloppy") == 0}
-	one := g.schema(4)
+	g := generator{t: t, sloppy: uniform(t, 10) == 9}
+	one := g.root()
 	reader = text(one)
-	if rapid.IntRange(0, 3).Draw(t, "related") == 0 {
-		return reader, drawText(t, g.sloppy)
+	if uniform(t, 4) == 3 {
+		other := generator{t: t, sloppy: g.sloppy}
+		return reader, text(other.root())
 	}
 	var other any
 	_ = json.Unmarshal([]byte(reader), &other)
-	for range rapid.IntRange(1, 3).Draw(t, "changes") {
+	for range 1 + uniform(t, 3) {
 		other = g.mutate(other)
 	}
 	if g.chance(50) {
