@@ -83,20 +83,27 @@ type clientError struct {
 
 func (e *clientError) Error() string {
 	text := e.doing + ": " + e.kind.Error() + " (" + e.low.Error() + ")"
-	if remedy := remedies[e.kind]; remedy != "" {
-		text += "; " + remedy
+	if next := remedy(e.kind); next != "" {
+		text += "; " + next
 	}
 	return text
 }
 
 func (e *clientError) Unwrap() []error { return []error{e.kind, e.low} }
 
-// remedies is the next step that a person can take, by kind of error.
-var remedies = map[error]string{
-	ErrUnknownTopic: "create it from its contract with `streamforge apply`",
-	ErrUnreachable:  "check that the broker runs and KAFKA_BOOTSTRAP_SERVERS names it",
-	ErrDenied:       "check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and the user's ACLs",
-	ErrTooLarge:     "raise the topic's max.message.bytes in its contract, or send less",
+// remedy is the next step that a person can take.
+func remedy(kind error) string {
+	switch kind {
+	case ErrUnknownTopic:
+		return "create it from its contract with `streamforge apply`"
+	case ErrUnreachable:
+		return "check that the broker runs and KAFKA_BOOTSTRAP_SERVERS names it"
+	case ErrDenied:
+		return "check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and the user's ACLs"
+	case ErrTooLarge:
+		return "raise the topic's max.message.bytes in its contract, or send less"
+	}
+	return ""
 }
 
 // Code is librdkafka's number of an error (negative: its own; positive: the broker's); 0 when err is none of its errors.

@@ -1,0 +1,151 @@
+package rdkafka
+
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"runtime/cgo"
+	"time"
+	"unsafe"
+)
+
+//export sfRebalance
+func sfRebalance(handle C.uintptr_t, code C.int, parts *C.sf_partition, count C.size_t) {
+	h := cgo.Handle(handle).Value().(*Handle)
+	list := make([]Partition, int(count))
+	for i, p := range unsafe.Slice(parts, int(count)) {
+		list[i] = Partition{Topic: C.GoString(p.topic), Partition: int32(p.partition), Offset: int64(p.offset)}
+	}
+	h.rebalance(Code(code), list)
+}
+
+// Subscribe joins the group for these topics.
+func (h *Handle) Subscribe(topics []string) error {
+	names := make([]*C.char, len(topics))
+	for i, t := range topics {
+		names[i] = C.CString(t)
+	}
+	defer freeAll(names)
+	return codeError(C.sf_subscribe(h.c, &names[0], C.size_t(len(names))))
+}
+
+// Assign replaces the assignment.
+func (h *Handle) Assign(parts []Partition) error { return h.assign(parts, 0) }
+
+// IncrementalAssign adds to the assignment.
+func (h *Handle) IncrementalAssign(parts []Partition) error { return h.assign(parts, 1) }
+
+// IncrementalUnassign takes from the assignment.
+func (h *Handle) IncrementalUnassign(parts []Partition) error { return h.assign(parts, -1) }
+
+func (h *Handle) assign(parts []Partition, how C.int) error {
+	l := newPartitionList(parts)
+	defer l.free()
+	return codeError(C.sf_assign(h.c, l.c, l.n, how))
+}
+
+// Lost says, inside a revocation, that somebody else may own the partitions already.
+func (h *Handle) Lost() bool { return C.sf_lost(h.c) != 0 }
+
+// Cooperative says whether rebalances are incremental.
+func (h *Handle) Cooperative() bool { return C.sf_cooperative(h.c) != 0 }
+
+// Gather waits for records: until the batch is full, at most for timeout. It returns how many there are and how many
+// bytes the arena needs to take them all.
+func (h *Handle) Gather(timeout time.Duration, headers bool) (records int, bytes uint64, err error) {
+	var size C.uint64_t
+	n := C.sf_gather(h.c, C.int(timeout.Milliseconds()), flag(headers), &size)
+	if n < 0 {
+		return 0, 0, NewError(Code(-n))
+	}
+	return int(n), uint64(size), nil
+}
+
+// Raw is a record where Copy put it: lengths of -1 mean that there is no key or no value.
+type Raw struct {
+	Topic                              string
+	Partition                          int32
+	Code                               Code
+	Offset, TimestampMs                int64
+	Position                           uint64
+	KeyLength, ValueLength, HeadersLen int32
+}
+
+// Copy moves as many of the gathered records as fit into the arena and calls each for every one, in order.
+func (h *Handle) Copy(arena []byte, headers bool, each func(*Raw)) int {
+	n := int(C.sf_copy(h.c, flag(headers), (*C.char)(unsafe.Pointer(unsafe.SliceData(arena))), C.uint64_t(len(arena)), &h.records[0], C.int64_t(len(h.records))))
+	var raw Raw
+	for i := range h.records[:n] {
+		r := &h.records[i]
+		raw = Raw{
+			Partition: int32(r.partition), Code: Code(r.code), Offset: int64(r.offset), TimestampMs: int64(r.timestamp),
+			Position: uint64(r.position), KeyLength: int32(r.key_len), ValueLength: int32(r.value_len), HeadersLen: int32(r.headers_len),
+		}
+		if r.topic >= 0 {
+			raw.Topic = h.topic(int(r.topic))
+		}
+		each(&raw)
+	}
+	return n
+}
+
+func (h *Handle) topic(number int) string {
+	for len(h.topics) <= number {
+		h.topics = append(h.topics, C.GoString(C.sf_topic(h.c, C.int32_t(len(h.topics)))))
+	}
+	return h.topics[number]
+}
+
+// Close leaves the group; the rebalance callback runs.
+func (h *Handle) Close() error { return codeError(C.sf_close(h.c)) }
+
+// Commit writes the group's positions, and waits. Each partition's Code is set.
+func (h *Handle) Commit(parts []Partition) error {
+	l := newPartitionList(parts)
+	defer l.free()
+	code := C.sf_commit(h.c, l.c, l.n)
+	for i, p := range unsafe.Slice(l.c, len(parts)) {
+		parts[i].Code = Code(p.code)
+	}
+	return codeError(code)
+}
+
+// Committed fills in the group's positions.
+func (h *Handle) Committed(parts []Partition, timeout time.Duration) error {
+	l := newPartitionList(parts)
+	defer l.free()
+	code := C.sf_committed(h.c, l.c, l.n, C.int(timeout.Milliseconds()))
+	if code == 0 {
+		l.read(parts)
+	}
+	return codeError(code)
+}
+
+// Pause stops, or with resume goes on with, fetching partitions.
+func (h *Handle) Pause(parts []Partition, resume bool) error {
+	l := newPartitionList(parts)
+	defer l.free()
+	return codeError(C.sf_pause(h.c, l.c, l.n, flag(resume)))
+}
+
+// Seek sets the next offset of assigned partitions and forgets what was gathered of them.
+func (h *Handle) Seek(parts []Partition, timeout time.Duration) error {
+	l := newPartitionList(parts)
+	defer l.free()
+	code := C.sf_seek(h.c, l.c, l.n, C.int(timeout.Milliseconds()))
+	if code == 0 {
+		l.read(parts)
+	}
+	return codeError(code)
+}
+
+// Watermarks asks the broker for a partition's first offset and the one after its last (for a read_committed
+// consumer, after the last stable one).
+func (h *Handle) Watermarks(topic string, partition int32, timeout time.Duration) (low, high int64, err error) {
+	name := C.CString(topic)
+	defer C.free(unsafe.Pointer(name))
+	var l, u C.int64_t
+	code := C.sf_watermarks(h.c, name, C.int32_t(partition), &l, &u, C.int(timeout.Milliseconds()))
+	return int64(l), int64(u), codeError(code)
+}

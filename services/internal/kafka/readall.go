@@ -1,0 +1,82 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ReadAll hands every record that the topics hold now to read, partition by partition in order of offset, without a
+// group, read committed. It returns when each partition's end at the time of the call is reached, or with read's error.
+func ReadAll(ctx context.Context, client ClientConfig, topics []string, read func(Record) error) error {
+	admin, err := NewAdmin(client)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	described, err := admin.Describe(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	var parts []TopicPartition
+	for _, topic := range topics {
+		d, ok := described[topic]
+		if !ok {
+			return fmt.Errorf("reading topic %s: %w; create it with `streamforge apply`", topic, ErrUnknownTopic)
+		}
+		for p := range d.Partitions {
+			parts = append(parts, TopicPartition{Topic: topic, Partition: int32(p)})
+		}
+	}
+	ranges, err := admin.Offsets(ctx, parts, true)
+	if err != nil {
+		return err
+	}
+	var assign []Committed
+	open := map[TopicPartition]int64{}
+	for _, tp := range parts {
+		if r := ranges[tp]; r.Latest > r.Earliest {
+			assign = append(assign, Committed{TopicPartition: tp, Offset: r.Earliest})
+			open[tp] = r.Latest
+		}
+	}
+	if len(assign) == 0 {
+		return nil
+	}
+	consumer, err := NewConsumer(client, ConsumerConfig{Assign: assign, Headers: true}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	return readUntil(ctx, consumer, open, read)
+}
+
+// readUntil polls until every open partition's position has reached its end. The position, not the last record's
+// offset, decides: the end may be a transaction's control record, which no reader sees.
+func readUntil(ctx context.Context, consumer *Consumer, open map[TopicPartition]int64, read func(Record) error) error {
+	for len(open) > 0 {
+		batch, err := consumer.Poll(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range batch {
+			if end, ok := open[TopicPartition{batch[i].Topic, batch[i].Partition}]; !ok || batch[i].Offset >= end {
+				continue
+			}
+			if err := read(batch[i]); err != nil {
+				return err
+			}
+		}
+		for tp, end := range open {
+			if consumer.Position(tp) >= end {
+				delete(open, tp)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
