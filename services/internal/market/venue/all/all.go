@@ -9,7 +9,10 @@ import (
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/market/venue/binance"
 	"github.com/streamforge/streamforge/services/internal/market/venue/binanceusdm"
+	"github.com/streamforge/streamforge/services/internal/market/venue/bybit"
+	"github.com/streamforge/streamforge/services/internal/market/venue/coinbase"
 	"github.com/streamforge/streamforge/services/internal/market/venue/kraken"
+	"github.com/streamforge/streamforge/services/internal/market/venue/okx"
 )
 
 // known is every venue with what speaks as it.
@@ -20,6 +23,10 @@ var known = []struct {
 	{binance.New(), binance.NewRenderer},
 	{binanceusdm.New(), binanceusdm.NewRenderer},
 	{kraken.New(), kraken.NewRenderer},
+	{coinbase.New(), coinbase.NewRenderer},
+	{okx.New(), okx.NewRenderer},
+	{bybit.New(), bybit.NewRenderer},
+	{bybit.NewLinear(), bybit.NewRenderer},
 }
 
 // Names lists the venues, sorted.

@@ -79,6 +79,8 @@ const (
 	kraken25  = "kraken-v2/btcusd-depth25.cbcap"
 	kraken10  = "kraken-v2/btcusd-depth10.cbcap"
 	krakenDoc = "kraken-v2/doc-vector-3310070434.json"
+	coinbase  = "coinbase-exchange/level2-matches-20210417.txt.gz"
+	okx       = "okx/books-trades-20220513.txt.gz"
 )
 
 func count(t *testing.T, name string) golden {
@@ -127,7 +129,7 @@ func count(t *testing.T, name string) golden {
 }
 
 func TestX(t *testing.T) {
-	for _, name := range []string{spotBTC, spotETH, usdmBTC, kraken25, kraken10, krakenDoc} {
+	for _, name := range []string{spotBTC, spotETH, usdmBTC, kraken25, kraken10, krakenDoc, coinbase, okx} {
 		t.Logf("%s %+v", name, count(t, name))
 	}
 }
