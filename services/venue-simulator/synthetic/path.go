@@ -17,7 +17,7 @@ type path struct {
 }
 
 const (
-	pathStep       = 100_000_000 // ns of market time
+	pathStep       = 100_000_000 // ns of market time, at rates up to 10; beyond, 10 ms of clock time
 	secondsPerYear = 365.25 * 86400
 	volReversion   = 1.0 / 1800 // 1/s: volatility forgets within half an hour
 	volOfVol       = 0.5        // standard deviation of the log volatility
@@ -31,11 +31,14 @@ type paths struct {
 	assets  []path
 	market  float64 // log volatility of the common factor
 	next    int64
-	seconds float64 // of wall time in one step
+	every   int64   // ns of market time in one step
+	seconds float64 // of clock time in one step
 }
 
 func newPaths(seed uint64, n int, rate float64) *paths {
-	p := &paths{random: rand.New(rand.NewPCG(seed, 1)), assets: make([]path, n), seconds: pathStep / 1e9 / rate, next: pathStep}
+	p := &paths{random: rand.New(rand.NewPCG(seed, 1)), assets: make([]path, n)}
+	p.every = int64(pathStep * max(1, rate/10))
+	p.next, p.seconds = p.every, float64(p.every)/1e9/rate
 	for i := range p.assets {
 		p.assets[i] = path{
 			random: rand.New(rand.NewPCG(seed, 1000+uint64(i))), factor: 1,
@@ -48,7 +51,7 @@ func newPaths(seed uint64, n int, rate float64) *paths {
 // advance steps every path up to now.
 func (p *paths) advance(now int64) {
 	for p.next <= now {
-		p.next += pathStep
+		p.next += p.every
 		p.step()
 	}
 }
