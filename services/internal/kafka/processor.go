@@ -69,6 +69,9 @@ type Processor struct {
 	// rewind says that the consumer's positions are ahead of what is committed: nothing it hands out may be used.
 	rewind      bool
 	rewindFails int
+	// careful says until when every batch is committed alone: a transaction of several batches that is undone again and
+	// again by one of them would never get past the others.
+	careful time.Time
 
 	joined, ready atomic.Bool
 }
@@ -78,6 +81,9 @@ const maxRewindFails = 5
 
 // drainTimeout bounds the last commit after Run's context has ended.
 const drainTimeout = 15 * time.Second
+
+// carefulTime is how long after a failure every batch is committed alone.
+const carefulTime = 2 * time.Second
 
 // NewProcessor makes a processor. It does not wait for the broker.
 func NewProcessor(client ClientConfig, config ProcessorConfig, log *slog.Logger, registerer prometheus.Registerer) (*Processor, error) {
@@ -181,6 +187,9 @@ func (p *Processor) due(read int) bool {
 	if !p.open {
 		return false
 	}
+	if time.Now().Before(p.careful) {
+		return true
+	}
 	interval := p.config.CommitInterval
 	return time.Since(p.began) >= interval || (read < p.consumer.config.MaxBatchRecords && time.Since(p.lastCommit) >= interval)
 }
@@ -252,6 +261,7 @@ func reason(err error) string {
 // successor's registration aborts for it.
 func (p *Processor) undo(why string) {
 	p.rewind, p.rewindFails = true, 0
+	p.careful = time.Now().Add(carefulTime)
 	if !p.open {
 		return
 	}

@@ -1,0 +1,204 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childBootstrap) != "" {
+		childMain()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func quiet() *slog.Logger {
+	if os.Getenv("KAFKA_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// cluster is a broker with an Admin and a way to make topics.
+type cluster struct {
+	t      testing.TB
+	client ClientConfig
+	admin  *Admin
+	prefix string
+}
+
+func newCluster(t testing.TB) *cluster {
+	t.Helper()
+	return clusterAt(t, brokertest.Start(t))
+}
+
+func clusterAt(t testing.TB, bootstrap string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, client: ClientConfig{BootstrapServers: bootstrap}, prefix: fmt.Sprintf("t%d-", time.Now().UnixNano())}
+	admin, err := NewAdmin(c.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.admin = admin
+	t.Cleanup(admin.Close)
+	return c
+}
+
+func (c *cluster) topic(name string, partitions int) string {
+	c.t.Helper()
+	topic := c.prefix + name
+	if err := c.admin.Create(c.t.Context(), []NewTopic{{Name: topic, Partitions: partitions, Configs: map[string]string{"max.message.bytes": "20971520"}}}); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.admin.AwaitTopics(c.t.Context(), nil, topic); err != nil {
+		c.t.Fatal(err)
+	}
+	return topic
+}
+
+// deliveries collects what a producer tells.
+type deliveries struct {
+	mu  sync.Mutex
+	all []Delivery
+}
+
+func (d *deliveries) add(one Delivery) {
+	d.mu.Lock()
+	d.all = append(d.all, one)
+	d.mu.Unlock()
+}
+
+func (c *cluster) produce(messages ...*Message) []Delivery {
+	c.t.Helper()
+	var d deliveries
+	p, err := NewProducer(c.client, ProducerConfig{ProducerName: "test@1", OnDelivery: d.add}, quiet(), prometheus.NewRegistry())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer p.Close()
+	for _, m := range messages {
+		for {
+			err := p.Produce(m)
+			if errors.Is(err, ErrQueueFull) {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := p.Flush(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	p.Close()
+	return d.all
+}
+
+func (c *cluster) consumer(config ConsumerConfig) *Consumer {
+	c.t.Helper()
+	consumer, err := NewConsumer(c.client, config, quiet(), prometheus.NewRegistry())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = consumer.Close() })
+	return consumer
+}
+
+// copied is a record that outlives its batch.
+func copied(r Record) Record {
+	r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	headers := r.Headers
+	r.Headers = nil
+	for _, h := range headers {
+		r.Headers = append(r.Headers, Header{Name: h.Name, Value: bytes.Clone(h.Value)})
+	}
+	return r
+}
+
+// read polls until n records came, or fails after a while.
+func (c *cluster) read(consumer *Consumer, n int) []Record {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	var all []Record
+	for len(all) < n {
+		batch, err := consumer.Poll(ctx)
+		if err != nil {
+			c.t.Fatalf("after %d of %d records: %v", len(all), n, err)
+		}
+		for _, r := range batch {
+			all = append(all, copied(r))
+		}
+	}
+	return all
+}
+
+// all reads a whole topic, committed records only.
+func (c *cluster) all(topic string) []Record {
+	c.t.Helper()
+	described, err := c.admin.Describe(c.t.Context(), topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var parts []TopicPartition
+	var assign []Committed
+	for p := range described[topic].Partitions {
+		tp := TopicPartition{Topic: topic, Partition: int32(p)}
+		parts = append(parts, tp)
+		assign = append(assign, Committed{TopicPartition: tp, Offset: OffsetBeginning})
+	}
+	ends, err := c.admin.Offsets(c.t.Context(), parts, true)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	consumer := c.consumer(ConsumerConfig{Assign: assign, Headers: true})
+	defer consumer.Close()
+	var all []Record
+	// The tail may be control records, which never come: quiet for a while means the end.
+	left := map[TopicPartition]int64{}
+	for tp, end := range ends {
+		if end.Latest > 0 {
+			left[tp] = end.Latest
+		}
+	}
+	for idle := time.Now(); len(left) > 0 && time.Since(idle) < 1500*time.Millisecond; {
+		batch, err := consumer.Poll(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, r := range batch {
+			idle = time.Now()
+			all = append(all, copied(r))
+			tp := TopicPartition{Topic: r.Topic, Partition: r.Partition}
+			if r.Offset+1 >= left[tp] {
+				delete(left, tp)
+			}
+		}
+	}
+	return all
+}
+
+func keyed(topic string, from, to int) []*Message {
+	var messages []*Message
+	for i := from; i < to; i++ {
+		messages = append(messages, &Message{Topic: topic, Partition: -1, Key: fmt.Appendf(nil, "key-%d", i%97), Value: fmt.Appendf(nil, "%d", i), TimestampMs: 1_700_000_000_000 + int64(i), Opaque: uint64(i)})
+	}
+	return messages
+}
