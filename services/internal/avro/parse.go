@@ -33,9 +33,7 @@ func Parse(text string, references []string, options ...Option) (*Schema, error)
 	if err != nil {
 		return nil, fmt.Errorf("parsing schema: %w", err)
 	}
-	if !s.Named() || !referenced[s.FullName()] {
-		s.references = referenced
-	}
+	s.references = referenced
 	return s, nil
 }
 
