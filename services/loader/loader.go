@@ -267,6 +267,9 @@ func (l *Loader) flush(deadline context.Context, p *publisher, failure error) er
 		failure = nil
 	}
 	flushed := p.producer.Flush(deadline)
+	// The client's queue is empty before the last deliveries have been told.
+	for flushed == nil && p.produced.Load() > p.settled.Load() && sleep(deadline, time.Millisecond) {
+	}
 	if left := p.undelivered(); left > 0 {
 		cause := "no acknowledgement within " + l.config.DrainTimeout.String()
 		if flushed != nil {
