@@ -126,6 +126,10 @@ func (s *Server) openEngine(ctx context.Context) (*engine.Engine, error) {
 	if err := os.MkdirAll(dataDir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the data directory of the embedded ClickHouse: %w", err)
 	}
+	purged, err := purgeDropped(dataDir)
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	e, err := engine.Open(engine.Config{
 		Library: library, DataDir: dataDir, MaxMemoryBytes: s.config.MaxMemoryBytes,
@@ -134,7 +138,7 @@ func (s *Server) openEngine(ctx context.Context) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.deps.Log.Info("engine opened", "data_dir", dataDir, "seconds", time.Since(began).Seconds(), "max_memory_bytes", s.config.MaxMemoryBytes)
+	s.deps.Log.Info("engine opened", "data_dir", dataDir, "seconds", time.Since(began).Seconds(), "purged_tables", purged, "max_memory_bytes", s.config.MaxMemoryBytes)
 	return e, nil
 }
 

@@ -139,7 +139,7 @@ func Database(t testing.TB) string {
 	address := Start(t)
 	name := "test_" + strings.ToLower(rand.Text()[:12])
 	Exec(t, address, "CREATE DATABASE "+name)
-	t.Cleanup(func() { Exec(t, address, "DROP DATABASE "+name+" SYNC") })
+	t.Cleanup(func() { Exec(t, address, "DROP DATABASE "+name) })
 	return name
 }
 
@@ -159,7 +159,7 @@ func Query(ctx context.Context, address, statement string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return "", err
 	}
@@ -260,3 +260,6 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	return string(t.text)
 }
+
+// client bounds every query of a test, so that a hanging one fails with its name and not with the whole binary's timeout.
+var client = &http.Client{Timeout: time.Minute}

@@ -312,6 +312,10 @@ func (f *Front) statement(text string, rest io.Reader) (*work, error) {
 	case statement.Readable:
 		return &work{kind: kindSelect, statement: statement}, nil
 	}
+	if statement.Verb == "DROP" || statement.Verb == "DETACH" || statement.Verb == "TRUNCATE" {
+		// The engine inside a process never runs its task that waits for the removal, so SYNC would wait for ever.
+		statement.Text = sqltext.WithoutSync(statement.Text)
+	}
 	return &work{kind: kindOther, statement: statement}, nil
 }
 

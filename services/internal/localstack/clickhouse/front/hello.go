@@ -54,7 +54,7 @@ func (f *Front) answerHello(out *answer, q *request) error {
 	}
 	var buffer proto.Buffer
 	block := proto.Block{Info: proto.BlockInfo{BucketNum: -1}, Columns: len(input), Rows: 1}
-	if err := block.EncodeRawBlock(&buffer, q.revision, input); err != nil {
+	if err := block.EncodeBlock(&buffer, q.revision, input); err != nil {
 		return fmt.Errorf("answering the client's hello: %w", err)
 	}
 	out.begin("Native", engine.Stats{RowsRead: 1})

@@ -44,8 +44,9 @@ var notSettings = map[string]bool{
 	"http_write_exception_in_output_format": true,
 }
 
-// internalSettings are this front's own; a client's value of them is dropped.
-var internalSettings = map[string]bool{"log_comment": true}
+// internalSettings are this front's own; a client's value of them is dropped. The one about drops would wait for ever, as
+// SYNC does.
+var internalSettings = map[string]bool{"log_comment": true, "database_atomic_wait_for_drop_and_detach_synchronously": true}
 
 // newRequest reads the URL and the headers. values are the URL's parameters and, of a form, its fields.
 func newRequest(r *http.Request, values url.Values) *request {

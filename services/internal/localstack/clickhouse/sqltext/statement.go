@@ -134,3 +134,19 @@ func Quote(s string) string {
 func QuoteIdentifier(s string) string {
 	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(s) + "`"
 }
+
+// WithoutSync cuts SYNC or NO DELAY off the end of a statement.
+func WithoutSync(text string) string {
+	s := scanner{text: text}
+	var last, before token
+	for t, ok := s.next(); ok; t, ok = s.next() {
+		last, before = t, last
+	}
+	switch {
+	case last.is(text, "SYNC") && before.end > 0:
+		return text[:last.start]
+	case last.is(text, "DELAY") && before.is(text, "NO"):
+		return text[:before.start]
+	}
+	return text
+}
