@@ -3,9 +3,11 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -90,10 +92,9 @@ func (s *Server) controlFault(w http.ResponseWriter, r *http.Request) {
 		err = fault.validate()
 	}
 	if err == nil {
-		switch fault.Kind {
-		case FaultCut, FaultHalfOpen, FaultGiant:
+		if fault.strikesConnections() {
 			fault.Hits = s.strikeConnections(fault)
-		default:
+		} else {
 			err = s.faults.add(fault)
 		}
 	}
@@ -124,6 +125,8 @@ func (s *Server) strikeConnections(fault Fault) int64 {
 		switch {
 		case fault.Kind == FaultHalfOpen:
 			c.halfOpen.Store(true)
+		case fault.Kind == FaultShutdown:
+			s.announceShutdown(c, time.Duration(fault.Duration))
 		case fault.Kind == FaultGiant:
 			s.sendGiant(c, fault.Bytes)
 		case fault.Abrupt:
@@ -133,6 +136,23 @@ func (s *Server) strikeConnections(fault Fault) int64 {
 		}
 	}
 	return int64(len(struck))
+}
+
+// announceShutdown sends Binance's serverShutdown event, and lets the connection end after a while. How the event looks
+// in a combined stream is not documented; it is sent as it is.
+func (s *Server) announceShutdown(c *conn, after time.Duration) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	session := s.connections[c]
+	if session == nil {
+		return
+	}
+	now := time.Now()
+	session.endAt = now.Add(after)
+	if s.venues[c.venue] != "kraken" {
+		s.reply(c, fmt.Appendf(nil, `{"e":"serverShutdown","E":%d}`, now.UnixMilli()), ledger.Entry{})
+		s.wakeTouched()
+	}
 }
 
 func (s *session) hears(symbol string) bool {

@@ -27,11 +27,12 @@ const (
 	FaultCut           = "cut"            // connections end, once
 	FaultHalfOpen      = "half_open"      // connections neither send nor answer any more, once
 	FaultGiant         = "giant"          // one frame of so many bytes, once
+	FaultShutdown      = "shutdown"       // Binance announces the end of connections, which follows after Duration, once
 )
 
 var faultKinds = map[string]bool{
 	FaultDrop: true, FaultDuplicate: true, FaultReorder: true, FaultChecksum: true, FaultGarbage: true, FaultStaleSnapshot: true,
-	FaultTooMany: true, FaultBanned: true, FaultSilence: true, FaultRefuse: true, FaultCut: true, FaultHalfOpen: true, FaultGiant: true,
+	FaultTooMany: true, FaultBanned: true, FaultSilence: true, FaultRefuse: true, FaultCut: true, FaultHalfOpen: true, FaultGiant: true, FaultShutdown: true,
 }
 
 // Fault is something that is to go wrong.
@@ -81,7 +82,7 @@ const maxGiantBytes = 1 << 30
 func (f *Fault) validate() error {
 	switch {
 	case !faultKinds[f.Kind]:
-		return fmt.Errorf("fault kind %q is not known; known are drop, duplicate, reorder, checksum, garbage, stale_snapshot, 429, 418, silence, refuse, cut, half_open and giant", f.Kind)
+		return fmt.Errorf("fault kind %q is not known; known are drop, duplicate, reorder, checksum, garbage, stale_snapshot, 429, 418, silence, refuse, cut, half_open, giant and shutdown", f.Kind)
 	case !(f.Rate >= 0 && f.Rate <= 1):
 		return fmt.Errorf("fault rate is %g, expected 0 to 1", f.Rate)
 	case f.Count < 0 || f.Duration < 0 || f.RetryAfter < 0:
@@ -90,6 +91,11 @@ func (f *Fault) validate() error {
 		return fmt.Errorf("fault bytes is %d, expected 0 to %d", f.Bytes, maxGiantBytes)
 	}
 	return nil
+}
+
+// strikesConnections says that the fault works once, on the connections there are.
+func (f *Fault) strikesConnections() bool {
+	return f.Kind == FaultCut || f.Kind == FaultHalfOpen || f.Kind == FaultGiant || f.Kind == FaultShutdown
 }
 
 // ParseFault reads the form of the flag: `kind=drop,rate=0.001,venue=binance,symbol=BTCUSDT,count=5,duration=10s`.

@@ -135,6 +135,7 @@ type session struct {
 	conn    *conn
 	dialect dialect
 	topics  map[*topic]*instrument
+	endAt   time.Time // when an announced end comes; zero: none was announced
 }
 
 // dialect is how a venue talks with a client.
@@ -154,6 +155,9 @@ func New(config Config, log *slog.Logger, registerer prometheus.Registerer) (*Se
 	s.metrics = newMetrics(registerer)
 	s.faults = newFaults(config.Market.Seed, func(kind string) { s.metrics.faults.WithLabelValues(kind).Inc() })
 	for _, f := range config.Faults {
+		if f.strikesConnections() {
+			return nil, fmt.Errorf("fault %s strikes the connections there are, and at the start there are none; POST it to /control/fault", f.Kind)
+		}
 		if err := s.faults.add(f); err != nil {
 			return nil, err
 		}
@@ -509,6 +513,10 @@ func (s *Server) heartbeats() {
 		case now := <-ticker.C:
 			s.mutex.Lock()
 			for _, session := range s.connections {
+				if !session.endAt.IsZero() && now.After(session.endAt) {
+					session.conn.closeWith(wire.GoingAway, "the announced end of this connection")
+					continue
+				}
 				session.dialect.beat(session, now)
 			}
 			s.wakeTouched()

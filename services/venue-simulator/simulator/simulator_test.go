@@ -818,6 +818,13 @@ func TestFaultsOfConnectionsSnapshotsAndSubscriptions(t *testing.T) {
 			break
 		}
 	}
+	going := dial(t, s, "/binance/ws/btcusdt@trade")
+	going.read()
+	fault(t, s, `{"kind":"shutdown","venue":"binance","duration":"1ms"}`)
+	going.until(`{"e":"serverShutdown","E":`)
+	if _, err := going.rest(); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("after the announced shutdown: ended with %v", err)
+	}
 	for _, abrupt := range []string{"false", "true"} {
 		b := dial(t, s, "/binance/ws/btcusdt@trade")
 		b.read()
@@ -838,6 +845,7 @@ func TestAWrongStartIsOneClearLine(t *testing.T) {
 		"unknown venue":   func(c *Config) { c.Market.Venues = []string{"nyse"} },
 		"impossible rate": func(c *Config) { c.Market.Rate = -1 },
 		"fault":           func(c *Config) { c.Faults = []Fault{{Kind: "x"}} },
+		"fault by flag":   func(c *Config) { c.Faults = []Fault{{Kind: FaultCut}} },
 	} {
 		config := DefaultConfig()
 		change(&config)

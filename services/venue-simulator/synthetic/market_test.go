@@ -223,7 +223,16 @@ func checkBook(t interface{ Fatalf(string, ...any) }, in *synthetic.Instrument) 
 
 // The stated bands; the README names the sources of the figures.
 func TestStylisedFactsOfTheBusiestInstrument(t *testing.T) {
-	m := newMarket(t, func(c *synthetic.Config) { c.Symbols, c.Venues, c.FramesPerSecond = 1, []string{"binance"}, 40 })
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { checkStylisedFacts(t, seed) })
+	}
+}
+
+func checkStylisedFacts(t *testing.T, seed uint64) {
+	t.Helper()
+	m := newMarket(t, func(c *synthetic.Config) {
+		c.Seed, c.Symbols, c.Venues, c.FramesPerSecond = seed, 1, []string{"binance"}, 40
+	})
 	var times []int64
 	var signs []float64
 	run(m, 3000*time.Second, &tape{onTrades: func(_ *synthetic.Instrument, trades []synthetic.Trade) {
