@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riferrei/srclient"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker"
@@ -19,12 +18,6 @@ import (
 	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), // kept connections of the tests' own client
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
-}
 
 // start runs our registry on a broker until stop is called.
 func start(t *testing.T, brokers string) (url string, stop func()) {
