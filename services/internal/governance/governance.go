@@ -47,9 +47,18 @@ type Topics interface {
 type Tables interface {
 	// Database that unqualified names mean; the contracts' own is documentation.
 	Database(ctx context.Context) (string, error)
-	// Columns of a table; none when there is no such table.
-	Columns(ctx context.Context, database, table string) ([]ddl.ExistingColumn, error)
+	// Describe a table; one without columns does not exist.
+	Describe(ctx context.Context, database, table string) (Table, error)
 	Exec(ctx context.Context, statement string) error
+}
+
+// Table as ClickHouse has it, in its own words.
+type Table struct {
+	Columns []ddl.ExistingColumn
+	// SortingKey and PartitionKey are expressions without outer parentheses.
+	SortingKey, PartitionKey string
+	// EngineFull ends with the TTL and the settings.
+	EngineFull string
 }
 
 // Config says how a cluster differs from the contracts on purpose.

@@ -29,7 +29,7 @@ type world struct {
 	subjects map[string][]string // texts of versions
 	levels   map[string]avro.Level
 	topics   map[string]governance.Topic
-	tables   map[string][]ddl.ExistingColumn
+	tables   map[string]governance.Table
 	log      []string
 	// failAt makes that change, counted from 1, fail; after says that it takes effect all the same, as when an answer is lost.
 	failAt  int
@@ -38,7 +38,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{subjects: map[string][]string{}, levels: map[string]avro.Level{}, topics: map[string]governance.Topic{}, tables: map[string][]ddl.ExistingColumn{}}
+	return &world{subjects: map[string][]string{}, levels: map[string]avro.Level{}, topics: map[string]governance.Topic{}, tables: map[string]governance.Table{}}
 }
 
 var errInjected = errors.New("connection lost")
@@ -136,16 +136,19 @@ func (w *world) AlterConfigs(_ context.Context, topic string, configs map[string
 	return w.change("settings "+topic, func() { maps.Copy(w.topics[topic].Configs, configs) })
 }
 
+// tables is the world as ClickHouse: its Describe is another one than Kafka's.
+type tables struct{ *world }
+
 func (w *world) Database(context.Context) (string, error) { return "market", nil }
 
-func (w *world) Columns(_ context.Context, database, table string) ([]ddl.ExistingColumn, error) {
+func (w tables) Describe(_ context.Context, database, table string) (governance.Table, error) {
 	if database != "market" {
-		return nil, fmt.Errorf("asked for database %s", database)
+		return governance.Table{}, fmt.Errorf("asked for database %s", database)
 	}
 	return w.tables[table], nil
 }
 
-// Exec plays ClickHouse for the two statements that a plan holds.
+// Exec plays ClickHouse for the statements of these plans: whatever it is told, the table is then as its contract has it.
 func (w *world) Exec(_ context.Context, statement string) error {
 	table := strings.Split(strings.Split(statement, "`market`.`")[1], "`")[0]
 	return w.change("table "+table, func() {
@@ -153,14 +156,16 @@ func (w *world) Exec(_ context.Context, statement string) error {
 			if c.Sink == nil || c.Sink.Table != table {
 				continue
 			}
-			text, err := schemas.SelfContained(must(schemas.Get(c.Subject)))
-			if err != nil {
-				panic(err)
+			text := must(schemas.SelfContained(must(schemas.Get(c.Subject))))
+			made := governance.Table{
+				SortingKey: strings.Join(c.Sink.OrderBy, ", "), PartitionKey: c.Sink.PartitionBy,
+				EngineFull: fmt.Sprintf("MergeTree ORDER BY x TTL toDateTime(%s) + toIntervalDay(%d) SETTINGS non_replicated_deduplication_window = %d, index_granularity = 8192",
+					c.Sink.TimeColumn, c.Sink.TTLDays, ddl.DefaultDedupWindow),
 			}
-			w.tables[table] = nil
 			for _, column := range must(ddl.Columns(c, text)) {
-				w.tables[table] = append(w.tables[table], ddl.ExistingColumn{Name: column.Name, Type: column.Type.String()})
+				made.Columns = append(made.Columns, ddl.ExistingColumn{Name: column.Name, Type: column.Type.String()})
 			}
+			w.tables[table] = made
 		}
 	})
 }
@@ -180,7 +185,7 @@ var loadOnce = sync.OnceValue(func() []contract.Contract { return must(contract.
 func newGovernance(t *testing.T, w *world, change func(*governance.Config, *governance.Deps)) *governance.Governance {
 	t.Helper()
 	config := governance.Config{SettleTimeout: time.Second}
-	deps := governance.Deps{Contracts: allContracts(), Subjects: must(schemas.All()), Registry: w, Topics: w, Tables: w}
+	deps := governance.Deps{Contracts: allContracts(), Subjects: must(schemas.All()), Registry: w, Topics: w, Tables: tables{w}}
 	if change != nil {
 		change(&config, &deps)
 	}
@@ -316,7 +321,9 @@ func TestAColumnThatATableLacksIsAdded(t *testing.T) {
 	if _, err := g.PlanAndApply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.tables["raw_trades"] = slices.DeleteFunc(w.tables["raw_trades"], func(c ddl.ExistingColumn) bool { return c.Name == "taker_side" })
+	table := w.tables["raw_trades"]
+	table.Columns = slices.DeleteFunc(table.Columns, func(c ddl.ExistingColumn) bool { return c.Name == "taker_side" })
+	w.tables["raw_trades"] = table
 	p := planOf(t, g)
 	if len(p.Steps) != 1 || !strings.Contains(p.Steps[0].SQL, "ADD COLUMN IF NOT EXISTS `taker_side`") {
 		t.Errorf("plan:\n%s", p)
@@ -334,9 +341,9 @@ func TestWhatWouldLoseDataIsRefused(t *testing.T) {
 			w.topics["raw-trades"] = topic
 		}, "the topic has 32 partitions, its contract says 64"},
 		"a column of another type": {func(w *world) {
-			for i, column := range w.tables["raw_trades"] {
+			for i, column := range w.tables["raw_trades"].Columns {
 				if column.Name == "price" {
-					w.tables["raw_trades"][i].Type = "Float64"
+					w.tables["raw_trades"].Columns[i].Type = "Float64"
 				}
 			}
 		}, "column price is Float64 in the table"},

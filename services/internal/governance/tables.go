@@ -3,6 +3,9 @@ package governance
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
@@ -38,11 +41,11 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 	if err != nil {
 		return err
 	}
-	existing, err := g.deps.Tables.Columns(ctx, database, c.Sink.Table)
+	existing, err := g.deps.Tables.Describe(ctx, database, c.Sink.Table)
 	if err != nil {
-		return fmt.Errorf("reading the columns of table %s: %w", c.Sink.Table, err)
+		return err
 	}
-	if len(existing) == 0 {
+	if len(existing.Columns) == 0 {
 		statement, err := ddl.CreateSpec(spec, text, g.config.DDL)
 		if err != nil {
 			return err
@@ -54,17 +57,88 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 	if err != nil {
 		return err
 	}
-	statements, err := ddl.Alter(spec, existing, wanted, g.config.DDL)
+	before := len(p.Steps) + len(p.Refused)
+	statements, err := ddl.Alter(spec, existing.Columns, wanted, g.config.DDL)
 	if err != nil {
-		p.refuse(KindTable, c.Sink.Table, err.Error(), "see contracts/"+c.File)
+		p.refuse(KindTable, c.Sink.Table, strings.ReplaceAll(err.Error(), "\n", "; "), "see contracts/"+c.File)
 	}
 	for _, statement := range statements {
 		p.step(Step{Kind: KindTable, Action: ActionAlter, Object: c.Sink.Table, What: "alter", SQL: statement})
 	}
-	if err == nil && len(statements) == 0 {
+	compareStorage(p, spec, existing, g.config.DDL)
+	if len(p.Steps)+len(p.Refused) == before {
 		p.Unchanged++
 	}
 	return nil
+}
+
+var (
+	ttlOf    = regexp.MustCompile(`TTL toDateTime\(([^)]*)\) \+ toIntervalDay\((\d+)\)`)
+	anyTTL   = regexp.MustCompile(` TTL (.*?)( SETTINGS |$)`)
+	windowOf = regexp.MustCompile(`replicated_deduplication_window = (\d+)`)
+)
+
+// compareStorage looks at what is not a column: the keys, which ClickHouse cannot change, the TTL and the window in which a
+// repeated insert is recognised, which it can.
+func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
+	const instead = "make a new table and copy the rows, or set the contract right"
+	if plain(have.SortingKey) != plain(spec.OrderBy) {
+		p.refuse(KindTable, spec.Table, fmt.Sprintf("the table has ORDER BY (%s), its contract says (%s)", have.SortingKey, spec.OrderBy), instead)
+	}
+	if plain(have.PartitionKey) != plain(spec.PartitionBy) {
+		p.refuse(KindTable, spec.Table, fmt.Sprintf("the table has PARTITION BY %s, its contract says %s", have.PartitionKey, spec.PartitionBy), instead)
+	}
+	prefix := "ALTER TABLE " + spec.Name()
+	if options.Cluster != "" {
+		prefix += " ON CLUSTER " + ddl.QuoteName(options.Cluster)
+	}
+	days := strconv.Itoa(spec.TTLDays)
+	if m := ttlOf.FindStringSubmatch(have.EngineFull); m == nil || plain(m[1]) != spec.TTLColumn || m[2] != days {
+		from := "none"
+		if m := anyTTL.FindStringSubmatch(have.EngineFull); m != nil {
+			from = m[1]
+		}
+		p.step(Step{
+			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: "TTL", From: from, To: days + " days after " + spec.TTLColumn,
+			What: fmt.Sprintf("TTL: %s → %s days after %s (older rows go)", from, days, spec.TTLColumn),
+			SQL:  fmt.Sprintf("%s MODIFY TTL toDateTime(%s) + INTERVAL %s DAY", prefix, ddl.QuoteName(spec.TTLColumn), days),
+		})
+	}
+	window := strconv.Itoa(spec.DedupWindow)
+	if m := windowOf.FindStringSubmatch(have.EngineFull); m == nil || m[1] != window {
+		from, setting := "none", "non_replicated_deduplication_window"
+		if m != nil {
+			from = m[1]
+		}
+		if options.Cluster != "" {
+			setting = "replicated_deduplication_window"
+		}
+		p.step(Step{
+			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: setting, From: from, To: window,
+			What: fmt.Sprintf("%s: %s → %s", setting, from, window), SQL: prefix + " MODIFY SETTING " + setting + " = " + window,
+		})
+	}
+}
+
+// plain takes quotes, blanks and a pair of parentheses around the whole out, so that only what differs differs.
+func plain(expression string) string {
+	s := strings.NewReplacer("`", "", " ", "", "\n", "").Replace(expression)
+	if len(s) < 2 || s[0] != '(' || s[len(s)-1] != ')' {
+		return s
+	}
+	depth := 0
+	for i, c := range s {
+		switch c {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		if depth == 0 && i < len(s)-1 { // (a), (b)
+			return s
+		}
+	}
+	return s[1 : len(s)-1]
 }
 
 func (g *Governance) schemaOf(c contract.Contract) (string, error) {

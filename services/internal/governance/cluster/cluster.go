@@ -57,33 +57,45 @@ func Tables(conn Conn) governance.Tables { return tables{conn} }
 
 type tables struct{ conn Conn }
 
-func (t tables) Database(ctx context.Context) (name string, err error) {
-	rows, err := t.conn.Query(ctx, "SELECT currentDatabase()")
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	if !rows.Next() {
-		return "", errors.Join(errors.New("ClickHouse named no database"), rows.Err())
-	}
-	return name, rows.Scan(&name)
+func (t tables) Database(ctx context.Context) (string, error) {
+	var name string
+	err := t.each(ctx, "SELECT currentDatabase()", func(rows driver.Rows) error { return rows.Scan(&name) })
+	return name, err
 }
 
-func (t tables) Columns(ctx context.Context, database, table string) (columns []ddl.ExistingColumn, err error) {
-	rows, err := t.conn.Query(ctx, "SELECT name, type, default_kind FROM system.columns WHERE database = "+ddl.QuoteString(database)+
-		" AND table = "+ddl.QuoteString(table)+" ORDER BY position")
+func (t tables) Describe(ctx context.Context, database, table string) (governance.Table, error) {
+	var found governance.Table
+	where := " WHERE database = " + ddl.QuoteString(database)
+	err := t.each(ctx, "SELECT sorting_key, partition_key, engine_full FROM system.tables"+where+" AND name = "+ddl.QuoteString(table), func(rows driver.Rows) error {
+		return rows.Scan(&found.SortingKey, &found.PartitionKey, &found.EngineFull)
+	})
 	if err != nil {
-		return nil, err
+		return found, fmt.Errorf("reading system.tables of %s.%s: %w", database, table, err)
+	}
+	err = t.each(ctx, "SELECT name, type, default_kind FROM system.columns"+where+" AND table = "+ddl.QuoteString(table)+" ORDER BY position", func(rows driver.Rows) error {
+		var c ddl.ExistingColumn
+		err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind)
+		found.Columns = append(found.Columns, c)
+		return err
+	})
+	if err != nil {
+		return found, fmt.Errorf("reading system.columns of %s.%s: %w", database, table, err)
+	}
+	return found, nil
+}
+
+func (t tables) each(ctx context.Context, query string, scan func(driver.Rows) error) (err error) {
+	rows, err := t.conn.Query(ctx, query)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var c ddl.ExistingColumn
-		if err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind); err != nil {
-			return nil, fmt.Errorf("reading system.columns of %s.%s: %w", database, table, err)
+		if err := scan(rows); err != nil {
+			return err
 		}
-		columns = append(columns, c)
 	}
-	return columns, rows.Err()
+	return rows.Err()
 }
 
 func (t tables) Exec(ctx context.Context, statement string) error { return t.conn.Exec(ctx, statement) }
