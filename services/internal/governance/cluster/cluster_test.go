@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 		// The shared ClickHouse ends with the process; idle connections of clients end by themselves.
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreAnyFunction("github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest.start.func1"))
+		goleak.IgnoreAnyFunction("github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest.start.func1"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 }
 
 // stack is the embedded stack's own parts, in this process except for the engine.
