@@ -174,6 +174,7 @@ type rig struct {
 	log      *slog.Logger
 	reg      *prometheus.Registry
 	loader   *Loader
+	wrap     func(venue.Adapter) venue.Adapter
 
 	cancel context.CancelFunc
 	ended  chan error
@@ -188,6 +189,9 @@ func newRig(t testing.TB, feeds ...FeedConfig) *rig {
 	}
 	return r
 }
+
+// logTo sends the log to w.
+func (r *rig) logTo(w io.Writer) { r.log = slog.New(slog.NewTextHandler(w, nil)) }
 
 type testWriter struct{ t testing.TB }
 
@@ -222,6 +226,9 @@ func (r *rig) start() {
 		feed, err := c.resolve(known)
 		if err != nil {
 			r.t.Fatal(err)
+		}
+		if r.wrap != nil {
+			feed.Adapter = r.wrap(feed.Adapter)
 		}
 		r.config.Feeds = append(r.config.Feeds, feed)
 	}

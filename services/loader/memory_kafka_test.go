@@ -133,6 +133,15 @@ func (c *memoryConsumer) Poll(ctx context.Context) ([]kafka.Record, error) {
 	return batch, nil
 }
 
+func (c *memoryConsumer) Position(tp kafka.TopicPartition) int64 {
+	for _, p := range c.positions {
+		if p.TopicPartition == tp {
+			return p.Offset
+		}
+	}
+	return kafka.OffsetNone
+}
+
 func (c *memoryConsumer) Close() error { return nil }
 
 // memoryProducer has a bounded queue of its own, and delivers from one goroutine.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/broker"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
 	"github.com/streamforge/streamforge/services/internal/market"
@@ -364,5 +365,46 @@ func TestAProcessSaysWhatIsWrongAtTheStart(t *testing.T) {
 		if !strings.Contains(text, want) || strings.Contains(text, "goroutine ") || strings.Count(text, want) > 2 {
 			t.Errorf("expected one line with %s:\n%s", want, text)
 		}
+	}
+}
+
+// A broker that goes away under load and comes back on its data: nothing is lost and nothing is there twice.
+func TestAProcessOutlivesItsBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	config := broker.Config{DataDir: t.TempDir()}
+	first := brokertest.StartBroker(t, config)
+	s := &stack{t: t, venue: newTestVenue(t), brokers: first.Address()}
+	s.registry = startRegistry(t, s.brokers)
+	s.prepare()
+	p := s.start(s.config())
+	stop := make(chan struct{})
+	last := s.venue.play(stop, 100*time.Microsecond)
+	waitFor(t, "frames", func() bool { return len(s.frames(btcKey)) > 100 })
+	first.Close()
+	time.Sleep(2 * time.Second) // the outage itself
+	config.Listen = s.brokers
+	brokertest.StartBroker(t, config)
+	waitFor(t, "frames after the outage", func() bool { return len(s.frames(btcKey)) > 1000 })
+	close(stop)
+	sent := <-last
+	waitFor(t, "the last trade", func() bool {
+		ids := tradeIDs(s.frames(btcKey))
+		return len(ids) > 0 && ids[len(ids)-1] == sent
+	})
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.end(t); err != nil {
+		t.Fatal(err)
+	}
+	all := s.frames(btcKey)
+	checkOrder(t, all)
+	for i, id := range tradeIDs(all) {
+		if id != i+1 {
+			t.Fatalf("trade %d stands where %d belongs", id, i+1)
+		}
+	}
+	if n := count(all, records.FrameGap); n != 0 {
+		t.Fatalf("%d gaps", n)
 	}
 }

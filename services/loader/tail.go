@@ -12,6 +12,7 @@ import (
 // Consumer is what the loader needs of a Kafka consumer.
 type Consumer interface {
 	Poll(ctx context.Context) ([]kafka.Record, error)
+	Position(kafka.TopicPartition) int64
 	Close() error
 }
 
@@ -136,6 +137,10 @@ func (t *tailReader) window(ctx context.Context, part kafka.TopicPartition, star
 					return err
 				}
 			}
+		}
+		// Offsets without a record (removed, or a transaction's marker) only show in the position.
+		if reached := consumer.Position(part); reached > position {
+			position, progress = reached, time.Now()
 		}
 	}
 	return nil

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/market"
+	"github.com/streamforge/streamforge/services/internal/market/venue"
+	"github.com/streamforge/streamforge/services/internal/records"
+)
+
+// impatient is a venue whose heartbeat is fast, so that a test need not wait for the real one's.
+type impatient struct {
+	venue.Adapter
+	liveness venue.Liveness
+}
+
+func (i impatient) Liveness() venue.Liveness { return i.liveness }
+
+func (r *rig) startWith(adapter func(venue.Adapter) venue.Adapter) {
+	r.t.Helper()
+	r.wrap = adapter
+	r.start()
+}
+
+func TestAHalfOpenConnectionIsReplacedAndAQuietOneIsNot(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	r.startWith(func(a venue.Adapter) venue.Adapter {
+		return impatient{a, venue.Liveness{IdleTimeout: 400 * time.Millisecond}}
+	})
+	p := r.venue.accept(t)
+	p.send(trade("BTCUSDT", 1))
+	// Quiet, but the venue pings: healthy.
+	for range 8 {
+		time.Sleep(100 * time.Millisecond) // the passing of time is what is tested
+		if err := p.ws.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.metric("connections_total"); got != 1 {
+		t.Fatalf("%v connections although the venue was alive", got)
+	}
+	// Silent: dead.
+	next := r.venue.accept(t)
+	next.send(trade("BTCUSDT", 2))
+	all := r.kafka.await(t, btcKey, "the second trade", func(all []published) bool { return len(payloads(all)) == 2 })
+	r.mustStop()
+	checkOrder(t, all)
+	lost := gaps(t, all, market.GapConnectionLost)
+	if len(lost) != 1 || !strings.Contains(lost[0].Detail, "silence") {
+		t.Fatalf("gaps %+v", lost)
+	}
+	if got := r.metric("connections_lost_total", "class=idle"); got != 1 {
+		t.Fatalf("metric says %v idle connections", got)
+	}
+}
+
+func TestASilentConnectionIsPinged(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	r.startWith(func(a venue.Adapter) venue.Adapter {
+		return impatient{a, venue.Liveness{IdleTimeout: 10 * time.Second, Ping: []byte("are you there"), PingAfter: 50 * time.Millisecond}}
+	})
+	p := r.venue.accept(t)
+	p.subscribed()
+	for range 3 {
+		if m := p.subscribed(); m != "are you there" {
+			t.Fatalf("received %s", m)
+		}
+		p.send(`{"result":null,"id":0}`)
+	}
+	r.mustStop()
+}
+
+func TestAVenueThatRefusesConnectionsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	var attempts atomic.Int64
+	r.venue.refuse = func() int {
+		if attempts.Add(1) < 3 {
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}
+	lines := &logLines{}
+	r.logTo(lines)
+	r.start()
+	waitFor(t, "readiness to name the feed", func() bool { err := r.loader.Ready(); return err != nil && strings.Contains(err.Error(), "binance/f0") })
+	p := r.venue.accept(t)
+	p.send(trade("BTCUSDT", 1))
+	r.kafka.await(t, btcKey, "the trade", func(all []published) bool { return len(payloads(all)) == 1 })
+	r.mustStop()
+	if n := lines.count("cannot connect"); n != 1 {
+		t.Fatalf("%d lines for one kind of failure", n)
+	}
+	if got := r.metric("dial_failures_total"); got != 2 {
+		t.Fatalf("metric says %v failures", got)
+	}
+}
+
+func TestAVenueThatAnnouncesItsEndIsLeftInTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	r.start()
+	old := r.venue.accept(t)
+	old.send(trade("BTCUSDT", 1))
+	old.send(`{"e":"serverShutdown","E":1770123456789}`)
+	next := r.venue.accept(t)
+	old.send(trade("BTCUSDT", 2))
+	next.send(trade("BTCUSDT", 2))
+	next.send(trade("BTCUSDT", 3))
+	all := r.kafka.await(t, btcKey, "three trades", func(all []published) bool { return len(tradeIDs(all)) == 3 })
+	r.mustStop()
+	checkOrder(t, all)
+	if n := count(all, records.FrameGap); n != 0 {
+		t.Fatalf("%d gaps", n)
+	}
+}
+
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func (l *logLines) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, part) {
+			n++
+		}
+	}
+	return n
+}
