@@ -10,7 +10,7 @@ import (
 // Conn is one session of the engine. It is used by one goroutine at a time.
 type Conn struct {
 	lib    *library
-	handle uintptr // chdb_connection*, a pointer to the connection
+	handle unsafe.Pointer // chdb_connection*, a pointer to the connection
 }
 
 // Param is a query parameter: {name:Type} in the statement. The engine reads the value as one field of its escaped text
@@ -55,13 +55,13 @@ func (r *Result) Close() {
 
 // Close ends the session.
 func (c *Conn) Close() {
-	if c.handle != 0 {
+	if c.handle != nil {
 		c.lib.closeConn(c.handle)
-		c.handle = 0
+		c.handle = nil
 	}
 }
 
-func (c *Conn) connection() uintptr { return *(*uintptr)(unsafe.Pointer(c.handle)) }
+func (c *Conn) connection() uintptr { return *(*uintptr)(c.handle) }
 
 // Exec runs a statement and drops what it answers.
 func (c *Conn) Exec(statement string) error {

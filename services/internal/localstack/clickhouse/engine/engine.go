@@ -32,7 +32,7 @@ type Engine struct {
 	lib       *library
 	arguments []string
 	mu        sync.Mutex
-	anchor    uintptr
+	anchor    unsafe.Pointer
 }
 
 // Open loads the library, starts the engine on the data directory and gives Go its signal handlers back.
@@ -54,7 +54,7 @@ func Open(config Config) (*Engine, error) {
 	if err := saved.restore(); err != nil {
 		return nil, err
 	}
-	if e.anchor == 0 {
+	if e.anchor == nil {
 		return nil, fmt.Errorf("opening the ClickHouse data directory %s: the engine refused it; another process may have it open (code 76), or its options are wrong: %s",
 			config.DataDir, strings.Join(e.arguments[1:], " "))
 	}
@@ -65,14 +65,14 @@ func Open(config Config) (*Engine, error) {
 func (e *Engine) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.anchor != 0 {
+	if e.anchor != nil {
 		e.lib.closeConn(e.anchor)
-		e.anchor = 0
+		e.anchor = nil
 	}
 }
 
-// dial opens one connection of the library; 0 when it was refused.
-func (e *Engine) dial() uintptr {
+// dial opens one connection of the library; nil when it was refused.
+func (e *Engine) dial() unsafe.Pointer {
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
 	argv := make([]unsafe.Pointer, len(e.arguments)+1)
@@ -88,13 +88,13 @@ func (e *Engine) dial() uintptr {
 // Connect opens a session: settings and the current database are its own. It costs about 0.2 ms.
 func (e *Engine) Connect() (*Conn, error) {
 	e.mu.Lock()
-	closed := e.anchor == 0
+	closed := e.anchor == nil
 	e.mu.Unlock()
 	if closed {
 		return nil, errors.New("connecting to the embedded ClickHouse: it is shut down")
 	}
 	handle := e.dial()
-	if handle == 0 {
+	if handle == nil {
 		return nil, errors.New("connecting to the embedded ClickHouse: the engine refused another connection")
 	}
 	return &Conn{lib: e.lib, handle: handle}, nil

@@ -11,8 +11,8 @@ import (
 // library holds the C functions of libchdb that the engine calls. They are bound at run time, so that the program builds
 // without cgo and starts on machines where the library is not installed yet.
 type library struct {
-	connect      func(argc int32, argv unsafe.Pointer) uintptr
-	closeConn    func(conn uintptr)
+	connect      func(argc int32, argv unsafe.Pointer) unsafe.Pointer
+	closeConn    func(conn unsafe.Pointer)
 	query        func(conn uintptr, query unsafe.Pointer, queryLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, count uintptr) uintptr
 	streamQuery  func(conn uintptr, query unsafe.Pointer, queryLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, count uintptr) uintptr
 	streamFetch  func(conn, stream uintptr) uintptr

@@ -348,9 +348,8 @@ func (f *Front) fail(out *answer, q *request, err error) {
 	code := codeOf(err)
 	f.metrics.exceptions.WithLabelValues(strconv.Itoa(code)).Inc()
 	message := strings.TrimSpace(messageOf(err))
-	if q.http.Context().Err() != nil {
-		return // Nobody is there to read it.
-	}
+	// Also when the client seems to have left: one that closed only its sending side reads on, and no answer at all would
+	// look like success to it.
 	out.fail(code, message+" (version "+f.hello.version+")")
 }
 
