@@ -46,6 +46,8 @@ type ConsumerConfig struct {
 	ReadUncommitted bool
 	// Assign reads these partitions from these offsets, without a group's assignment.
 	Assign []Committed
+	// PartitionEnds lets Position reach the end of a partition even when the last records there are control records.
+	PartitionEnds bool
 	// Start, when set, is asked where newly assigned partitions begin, before they do. A partition that it does not
 	// name starts at the group's committed offset. It runs inside Poll, and may call Committed.
 	Start func(parts []TopicPartition) ([]Committed, error)

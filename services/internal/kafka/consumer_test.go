@@ -16,47 +16,49 @@ import (
 )
 
 func TestRecordsComeBackAsTheyWereProduced(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("round-trip", 1)
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20) // 16 MiB
-	sent := []*Message{
-		{Topic: topic, Key: []byte("k"), Value: []byte("v"), TimestampMs: 1_700_000_000_123, Headers: []Header{{Name: "a", Value: []byte("1")}, {Name: "n"}, {Name: "a", Value: []byte{}}}},
-		{Topic: topic, Value: []byte{}, TimestampMs: 5},
-		{Topic: topic, Key: []byte("tombstone"), TimestampMs: 6},
-		{Topic: topic, Key: []byte{}, Value: big, TimestampMs: 7},
-	}
-	for i, d := range c.produce(sent...) {
-		if d.Err != nil || d.Offset != int64(i) || d.Partition != 0 {
-			t.Fatalf("delivery %d is %+v", i, d)
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("round-trip", 1)
+		big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20) // 16 MiB
+		sent := []*Message{
+			{Topic: topic, Key: []byte("k"), Value: []byte("v"), TimestampMs: 1_700_000_000_123, Headers: []Header{{Name: "a", Value: []byte("1")}, {Name: "n"}, {Name: "a", Value: []byte{}}}},
+			{Topic: topic, Value: []byte{}, TimestampMs: 5},
+			{Topic: topic, Key: []byte("tombstone"), TimestampMs: 6},
+			{Topic: topic, Key: []byte{}, Value: big, TimestampMs: 7},
 		}
-	}
-	got := c.read(c.consumer(ConsumerConfig{Group: "round-trip", Topics: []string{topic}, Headers: true}), len(sent))
-	for i, m := range sent {
-		r := got[i]
-		if r.Topic != topic || r.Offset != int64(i) || r.TimestampMs != m.TimestampMs || !bytes.Equal(r.Key, m.Key) || !bytes.Equal(r.Value, m.Value) || (r.Value == nil) != (m.Value == nil) || (r.Key == nil) != (m.Key == nil) {
-			t.Errorf("record %d came back as %s %d %d key %q value of %d bytes", i, r.Topic, r.Offset, r.TimestampMs, r.Key, len(r.Value))
+		for i, d := range c.produce(sent...) {
+			if d.Err != nil || d.Offset != int64(i) || d.Partition != 0 {
+				t.Fatalf("delivery %d is %+v", i, d)
+			}
 		}
-		want := append([]Header{{Name: "producer", Value: []byte("test@1")}}, m.Headers...)
-		if !slices.EqualFunc(r.Headers, want, func(a, b Header) bool {
-			return a.Name == b.Name && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
-		}) {
-			t.Errorf("headers of record %d came back as %v, not %v", i, r.Headers, want)
+		got := c.read(c.consumer(ConsumerConfig{Group: c.prefix + "round-trip", Topics: []string{topic}, Headers: true}), len(sent))
+		for i, m := range sent {
+			r := got[i]
+			if r.Topic != topic || r.Offset != int64(i) || r.TimestampMs != m.TimestampMs || !bytes.Equal(r.Key, m.Key) || !bytes.Equal(r.Value, m.Value) || (r.Value == nil) != (m.Value == nil) || (r.Key == nil) != (m.Key == nil) {
+				t.Errorf("record %d came back as %s %d %d key %q value of %d bytes", i, r.Topic, r.Offset, r.TimestampMs, r.Key, len(r.Value))
+			}
+			want := append([]Header{{Name: "producer", Value: []byte("test@1")}}, m.Headers...)
+			if !slices.EqualFunc(r.Headers, want, func(a, b Header) bool {
+				return a.Name == b.Name && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
+			}) {
+				t.Errorf("headers of record %d came back as %v, not %v", i, r.Headers, want)
+			}
 		}
-	}
+	})
 }
 
 func TestARecordLargerThanTheTopicAllowsIsRefusedByName(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("large", 1)
-	p, err := NewProducer(c.client, ProducerConfig{MaxMessageBytes: 1 << 20}, quiet(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	err = p.Produce(&Message{Topic: topic, Value: make([]byte, 2<<20)})
-	if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), topic) {
-		t.Fatalf("the error is %v", err)
-	}
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("large", 1)
+		p, err := NewProducer(c.client, ProducerConfig{MaxMessageBytes: 1 << 20}, quiet(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		err = p.Produce(&Message{Topic: topic, Value: make([]byte, 2<<20)})
+		if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), topic) {
+			t.Fatalf("the error is %v", err)
+		}
+	})
 }
 
 func TestTheQueueIsBounded(t *testing.T) {
@@ -78,175 +80,182 @@ func TestTheQueueIsBounded(t *testing.T) {
 }
 
 func TestCommitsCarryMetadataAndPositionsSurviveAMember(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("commit", 2)
-	c.produce(keyed(topic, 0, 100)...)
-	first := c.consumer(ConsumerConfig{Group: "commit", Topics: []string{topic}})
-	records := c.read(first, 100)
-	var last Record
-	for _, r := range records {
-		if r.Partition == 1 {
-			last = r
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("commit", 2)
+		c.produce(keyed(topic, 0, 100)...)
+		first := c.consumer(ConsumerConfig{Group: c.prefix + "commit", Topics: []string{topic}})
+		records := c.read(first, 100)
+		var last Record
+		for _, r := range records {
+			if r.Partition == 1 {
+				last = r
+			}
 		}
-	}
-	tp := TopicPartition{Topic: topic, Partition: 1}
-	if first.Position(tp) != last.Offset+1 {
-		t.Errorf("the position is %d after offset %d", first.Position(tp), last.Offset)
-	}
-	if err := first.Commit([]Committed{{TopicPartition: tp, Offset: last.Offset, Metadata: "plan 1: 0-41"}}); err != nil {
-		t.Fatal(err)
-	}
-	committed, err := first.Committed(t.Context(), []TopicPartition{tp, {Topic: topic, Partition: 0}})
-	if err != nil || committed[0].Offset != last.Offset || committed[0].Metadata != "plan 1: 0-41" || committed[1].Offset != OffsetNone {
-		t.Fatalf("committed is %+v, %v", committed, err)
-	}
-	for name, bad := range map[string]string{"too long": strings.Repeat("x", MaxMetadataBytes+1), "not ASCII": "café"} {
-		if err := first.Commit([]Committed{{TopicPartition: tp, Offset: 1, Metadata: bad}}); err == nil {
-			t.Errorf("metadata that is %s was committed", name)
+		tp := TopicPartition{Topic: topic, Partition: 1}
+		if first.Position(tp) != last.Offset+1 {
+			t.Errorf("the position is %d after offset %d", first.Position(tp), last.Offset)
 		}
-	}
-	first.Close()
-	second := c.consumer(ConsumerConfig{Group: "commit", Topics: []string{topic}})
-	for _, r := range c.read(second, 1) {
-		if r.Partition == 1 && r.Offset < last.Offset {
-			t.Errorf("offset %d came again", r.Offset)
+		if err := first.Commit([]Committed{{TopicPartition: tp, Offset: last.Offset, Metadata: "plan 1: 0-41"}}); err != nil {
+			t.Fatal(err)
 		}
-	}
+		committed, err := first.Committed(t.Context(), []TopicPartition{tp, {Topic: topic, Partition: 0}})
+		if err != nil || committed[0].Offset != last.Offset || committed[0].Metadata != "plan 1: 0-41" || committed[1].Offset != OffsetNone {
+			t.Fatalf("committed is %+v, %v", committed, err)
+		}
+		for name, bad := range map[string]string{"too long": strings.Repeat("x", MaxMetadataBytes+1), "not ASCII": "café"} {
+			if err := first.Commit([]Committed{{TopicPartition: tp, Offset: 1, Metadata: bad}}); err == nil {
+				t.Errorf("metadata that is %s was committed", name)
+			}
+		}
+		first.Close()
+		second := c.consumer(ConsumerConfig{Group: c.prefix + "commit", Topics: []string{topic}})
+		for _, r := range c.read(second, 1) {
+			if r.Partition == 1 && r.Offset < last.Offset {
+				t.Errorf("offset %d came again", r.Offset)
+			}
+		}
+	})
 }
 
 func TestRebalanceHandsPartitionsOverWithoutLossOrDuplicates(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
-			c := newCluster(t)
-			c.client.GroupProtocol = protocol
-			topic := c.topic("rebalance", 8)
-			seen := map[string]int{}
-			position := map[TopicPartition]int64{}
-			var consumers [2]*Consumer
-			revoked := 0
-			open := func(i int) {
-				consumers[i] = c.consumer(ConsumerConfig{Group: "rebalance-" + protocol, Topics: []string{topic}, OnRevoked: func(parts []TopicPartition, lost bool) {
-					revoked += len(parts)
-					var commit []Committed
-					for _, tp := range parts {
-						if next, ok := position[tp]; ok {
-							commit = append(commit, Committed{TopicPartition: tp, Offset: next})
-							delete(position, tp)
-						}
-					}
-					if err := consumers[i].Commit(commit); err != nil && !lost {
-						t.Errorf("committing in the revocation: %v", err)
-					}
-				}})
-			}
-			poll := func(i int) {
-				batch, err := consumers[i].Poll(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, r := range batch {
-					seen[string(r.Value)]++
-					position[TopicPartition{Topic: r.Topic, Partition: r.Partition}] = r.Offset + 1
-				}
-			}
-			open(0)
-			c.produce(keyed(topic, 0, 1000)...)
-			for deadline := time.Now().Add(20 * time.Second); len(seen) < 1000 && time.Now().Before(deadline); {
-				poll(0)
-			}
-			open(1)
-			for deadline := time.Now().Add(20 * time.Second); len(consumers[1].Assignment()) != 4 || len(consumers[0].Assignment()) != 4; {
-				poll(0)
-				poll(1)
-				if time.Now().After(deadline) {
-					t.Fatalf("assignments are %d and %d of 8 partitions", len(consumers[0].Assignment()), len(consumers[1].Assignment()))
-				}
-			}
-			c.produce(keyed(topic, 1000, 2000)...)
-			for deadline := time.Now().Add(20 * time.Second); len(seen) < 2000 && time.Now().Before(deadline); {
-				poll(0)
-				poll(1)
-			}
-			for i := range 2000 {
-				if n := seen[fmt.Sprint(i)]; n != 1 {
-					t.Fatalf("record %d came %d times (%d partitions were revoked)", i, n, revoked)
-				}
-			}
-			if revoked == 0 {
-				t.Error("nothing was revoked")
-			}
+			onEachBroker(t, func(t *testing.T, c *cluster) { handOver(t, c, protocol) })
 		})
 	}
 }
 
+func handOver(t *testing.T, c *cluster, protocol string) {
+	c.client.GroupProtocol = protocol
+	topic := c.topic("rebalance", 8)
+	seen := map[string]int{}
+	position := map[TopicPartition]int64{}
+	var consumers [2]*Consumer
+	revoked := 0
+	open := func(i int) {
+		consumers[i] = c.consumer(ConsumerConfig{Group: c.prefix + "rebalance-" + protocol, Topics: []string{topic}, OnRevoked: func(parts []TopicPartition, lost bool) {
+			revoked += len(parts)
+			var commit []Committed
+			for _, tp := range parts {
+				if next, ok := position[tp]; ok {
+					commit = append(commit, Committed{TopicPartition: tp, Offset: next})
+					delete(position, tp)
+				}
+			}
+			if err := consumers[i].Commit(commit); err != nil && !lost {
+				t.Errorf("committing in the revocation: %v", err)
+			}
+		}})
+	}
+	poll := func(i int) {
+		batch, err := consumers[i].Poll(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range batch {
+			seen[string(r.Value)]++
+			position[TopicPartition{Topic: r.Topic, Partition: r.Partition}] = r.Offset + 1
+		}
+	}
+	open(0)
+	c.produce(keyed(topic, 0, 1000)...)
+	for deadline := time.Now().Add(20 * time.Second); len(seen) < 1000 && time.Now().Before(deadline); {
+		poll(0)
+	}
+	open(1)
+	for deadline := time.Now().Add(20 * time.Second); len(consumers[1].Assignment()) != 4 || len(consumers[0].Assignment()) != 4; {
+		poll(0)
+		poll(1)
+		if time.Now().After(deadline) {
+			t.Fatalf("assignments are %d and %d of 8 partitions", len(consumers[0].Assignment()), len(consumers[1].Assignment()))
+		}
+	}
+	c.produce(keyed(topic, 1000, 2000)...)
+	for deadline := time.Now().Add(20 * time.Second); len(seen) < 2000 && time.Now().Before(deadline); {
+		poll(0)
+		poll(1)
+	}
+	for i := range 2000 {
+		if n := seen[fmt.Sprint(i)]; n != 1 {
+			t.Fatalf("record %d came %d times (%d partitions were revoked)", i, n, revoked)
+		}
+	}
+	if revoked == 0 {
+		t.Error("nothing was revoked")
+	}
+}
+
 func TestSeekPauseAndResume(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("seek", 1)
-	c.produce(keyed(topic, 0, 50)...)
-	consumer := c.consumer(ConsumerConfig{Group: "seek", Topics: []string{topic}, MaxBatchRecords: 7})
-	c.read(consumer, 20)
-	tp := TopicPartition{Topic: topic}
-	if err := consumer.Seek(tp, 3); err != nil {
-		t.Fatal(err)
-	}
-	again := c.read(consumer, 47)
-	for i, r := range again {
-		if r.Offset != int64(3+i) {
-			t.Fatalf("after seeking to 3, record %d has offset %d", i, r.Offset)
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("seek", 1)
+		c.produce(keyed(topic, 0, 50)...)
+		consumer := c.consumer(ConsumerConfig{Group: c.prefix + "seek", Topics: []string{topic}, MaxBatchRecords: 7})
+		c.read(consumer, 20)
+		tp := TopicPartition{Topic: topic}
+		if err := consumer.Seek(tp, 3); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := consumer.Pause([]TopicPartition{tp}); err != nil {
-		t.Fatal(err)
-	}
-	c.produce(keyed(topic, 50, 60)...)
-	for range 10 {
-		if batch, err := consumer.Poll(t.Context()); err != nil || len(batch) > 0 {
-			t.Fatalf("a paused partition gave %d records, %v", len(batch), err)
+		again := c.read(consumer, 47)
+		for i, r := range again {
+			if r.Offset != int64(3+i) {
+				t.Fatalf("after seeking to 3, record %d has offset %d", i, r.Offset)
+			}
 		}
-	}
-	if err := consumer.Resume([]TopicPartition{tp}); err != nil {
-		t.Fatal(err)
-	}
-	c.read(consumer, 10)
+		if err := consumer.Pause([]TopicPartition{tp}); err != nil {
+			t.Fatal(err)
+		}
+		c.produce(keyed(topic, 50, 60)...)
+		for range 10 {
+			if batch, err := consumer.Poll(t.Context()); err != nil || len(batch) > 0 {
+				t.Fatalf("a paused partition gave %d records, %v", len(batch), err)
+			}
+		}
+		if err := consumer.Resume([]TopicPartition{tp}); err != nil {
+			t.Fatal(err)
+		}
+		c.read(consumer, 10)
+	})
 }
 
 func TestNoResetRefusesToGuess(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("no-reset", 1)
-	consumer := c.consumer(ConsumerConfig{Group: "no-reset", Topics: []string{topic}, NoReset: true})
-	var err error
-	for deadline := time.Now().Add(15 * time.Second); err == nil && time.Now().Before(deadline); {
-		_, err = consumer.Poll(t.Context())
-	}
-	if !errors.Is(err, ErrNoOffset) || !strings.Contains(err.Error(), topic) {
-		t.Fatalf("the error is %v", err)
-	}
-	consumer.Close()
-	started := c.consumer(ConsumerConfig{Group: "no-reset", Topics: []string{topic}, NoReset: true, Start: func(parts []TopicPartition) ([]Committed, error) {
-		return []Committed{{TopicPartition: parts[0], Offset: 5}}, nil
-	}})
-	c.produce(keyed(topic, 0, 10)...)
-	if got := c.read(started, 5); got[0].Offset != 5 {
-		t.Errorf("began at %d, not at 5", got[0].Offset)
-	}
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("no-reset", 1)
+		consumer := c.consumer(ConsumerConfig{Group: c.prefix + "no-reset", Topics: []string{topic}, NoReset: true})
+		var err error
+		for deadline := time.Now().Add(15 * time.Second); err == nil && time.Now().Before(deadline); {
+			_, err = consumer.Poll(t.Context())
+		}
+		if !errors.Is(err, ErrNoOffset) || !strings.Contains(err.Error(), topic) {
+			t.Fatalf("the error is %v", err)
+		}
+		consumer.Close()
+		started := c.consumer(ConsumerConfig{Group: c.prefix + "no-reset", Topics: []string{topic}, NoReset: true, Start: func(parts []TopicPartition) ([]Committed, error) {
+			return []Committed{{TopicPartition: parts[0], Offset: 5}}, nil
+		}})
+		c.produce(keyed(topic, 0, 10)...)
+		if got := c.read(started, 5); got[0].Offset != 5 {
+			t.Errorf("began at %d, not at 5", got[0].Offset)
+		}
+	})
 }
 
 func TestAMemberThatDidNotPollRejoinsByItself(t *testing.T) {
-	c := newCluster(t)
-	topic := c.topic("max-poll", 1)
-	lost := false
-	consumer := c.consumer(ConsumerConfig{
-		Group: "max-poll", Topics: []string{topic}, SessionTimeout: time.Second, MaxPollInterval: time.Second,
-		OnRevoked: func(_ []TopicPartition, l bool) { lost = lost || l },
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("max-poll", 1)
+		lost := false
+		consumer := c.consumer(ConsumerConfig{
+			Group: c.prefix + "max-poll", Topics: []string{topic}, SessionTimeout: time.Second, MaxPollInterval: time.Second,
+			OnRevoked: func(_ []TopicPartition, l bool) { lost = lost || l },
+		})
+		c.produce(keyed(topic, 0, 10)...)
+		c.read(consumer, 10)
+		time.Sleep(1500 * time.Millisecond)
+		c.produce(keyed(topic, 10, 20)...)
+		c.read(consumer, 10)
+		if !lost {
+			t.Error("the expulsion was not told as a loss")
+		}
 	})
-	c.produce(keyed(topic, 0, 10)...)
-	c.read(consumer, 10)
-	time.Sleep(1500 * time.Millisecond)
-	c.produce(keyed(topic, 10, 20)...)
-	c.read(consumer, 10)
-	if !lost {
-		t.Error("the expulsion was not told as a loss")
-	}
 }
 
 func TestABrokerThatIsKilledAndComesBackIsFoundAgain(t *testing.T) {
@@ -255,7 +264,7 @@ func TestABrokerThatIsKilledAndComesBackIsFoundAgain(t *testing.T) {
 	config.Listen = b.Address()
 	c := clusterAt(t, b.Address())
 	topic := c.topic("restart", 4)
-	consumer := c.consumer(ConsumerConfig{Group: "restart", Topics: []string{topic}})
+	consumer := c.consumer(ConsumerConfig{Group: c.prefix + "restart", Topics: []string{topic}})
 	var d deliveries
 	p, err := NewProducer(c.client, ProducerConfig{OnDelivery: d.add}, quiet(), nil)
 	if err != nil {
@@ -286,23 +295,24 @@ func TestABrokerThatIsKilledAndComesBackIsFoundAgain(t *testing.T) {
 }
 
 func TestErrorsNameTheThingAndTheRemedyInOneLine(t *testing.T) {
-	c := newCluster(t)
-	_, err := c.admin.AwaitTopics(t.Context(), nil, "raw-frames")
-	if !errors.Is(err, ErrUnknownTopic) || !strings.Contains(err.Error(), "raw-frames") || !strings.Contains(err.Error(), "streamforge apply") {
-		t.Errorf("an unknown topic is told as %v", err)
-	}
-	away, err := NewAdmin(ClientConfig{BootstrapServers: "127.0.0.1:1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer away.Close()
-	ctx, cancel := contextFor(t, 500*time.Millisecond)
-	defer cancel()
-	_, err = away.ClusterID(ctx)
-	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("an absent broker is told as %v", err)
-	}
-	if _, err := NewConsumer(ClientConfig{SecurityProtocol: "sasl_ssl"}, ConsumerConfig{Group: "g", Topics: []string{"t"}}, quiet(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "KAFKA_SASL_USERNAME") {
-		t.Errorf("missing credentials are told as %v", err)
-	}
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		_, err := c.admin.AwaitTopics(t.Context(), nil, "raw-frames")
+		if !errors.Is(err, ErrUnknownTopic) || !strings.Contains(err.Error(), "raw-frames") || !strings.Contains(err.Error(), "streamforge apply") {
+			t.Errorf("an unknown topic is told as %v", err)
+		}
+		away, err := NewAdmin(ClientConfig{BootstrapServers: "127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer away.Close()
+		ctx, cancel := contextFor(t, 500*time.Millisecond)
+		defer cancel()
+		_, err = away.ClusterID(ctx)
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("an absent broker is told as %v", err)
+		}
+		if _, err := NewConsumer(ClientConfig{SecurityProtocol: "sasl_ssl"}, ConsumerConfig{Group: "g", Topics: []string{"t"}}, quiet(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "KAFKA_SASL_USERNAME") {
+			t.Errorf("missing credentials are told as %v", err)
+		}
+	})
 }

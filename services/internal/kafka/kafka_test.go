@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/streamforge/streamforge/services/internal/localstack/apache/apachetest"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 )
 
@@ -22,7 +23,42 @@ func TestMain(m *testing.M) {
 		childMain()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if apacheKafka.broker != nil {
+			apacheKafka.broker.Stop()
+			_ = os.RemoveAll(apacheKafka.dir)
+		}
+		os.Exit(code)
+	}), goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
+}
+
+// apacheKafka is shared by the tests of this process: it takes seconds to start.
+var apacheKafka struct {
+	start  sync.Once
+	broker *apachetest.Kafka
+	dir    string
+	err    error
+}
+
+func apacheCluster(t *testing.T) *cluster {
+	t.Helper()
+	apachetest.Require(t)
+	apacheKafka.start.Do(func() {
+		if apacheKafka.dir, apacheKafka.err = os.MkdirTemp("", "kafka"); apacheKafka.err == nil {
+			apacheKafka.broker, apacheKafka.err = apachetest.StartKafka(context.Background(), apacheKafka.dir)
+		}
+	})
+	if apacheKafka.err != nil {
+		t.Fatal(apacheKafka.err)
+	}
+	return clusterAt(t, apacheKafka.broker.Address)
+}
+
+// onEachBroker runs a test on the embedded broker and on Apache Kafka.
+func onEachBroker(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { test(t, newCluster(t)) })
+	t.Run("apache", func(t *testing.T) { test(t, apacheCluster(t)) })
 }
 
 func quiet() *slog.Logger {

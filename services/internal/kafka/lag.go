@@ -141,6 +141,9 @@ func (r *lagReader) start() error {
 		option{"queued.max.messages.kbytes", "1024"},
 		option{"queued.min.messages", "1"},
 		option{"fetch.wait.max.ms", "10"},
+		// With one record queued librdkafka pauses fetching; by default for a second, which every other partition waits too.
+		option{"fetch.queue.backoff.ms", "1"},
+		option{"fetch.error.backoff.ms", "10"},
 		option{"receive.message.max.bytes", itoa(maxMessageBytes + 8<<20)},
 	)
 	r.handle, err = rdkafka.OpenConsumer(lowOptions(options), lagBatch, func(rdkafka.Code, []rdkafka.Partition) {})

@@ -38,6 +38,9 @@ func (c ClientConfig) consumerOptions(config ConsumerConfig) ([]option, error) {
 		// A damaged record is to be an error, not data. The check costs little with the CPU's own instruction.
 		option{"check.crcs", "true"},
 	)
+	if config.PartitionEnds {
+		options = append(options, option{"enable.partition.eof", "true"})
+	}
 	if config.InstanceID != "" {
 		options = append(options, option{"group.instance.id", config.InstanceID})
 	}

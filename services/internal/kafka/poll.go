@@ -136,6 +136,8 @@ func (c *Consumer) errorRecord(raw *rdkafka.Raw, text string) {
 	c.metrics.failures.WithLabelValues("record").Inc()
 	switch kind := classify(raw.Code); {
 	case raw.Code == rdkafka.LocalPartitionEOF:
+		// The end lies after the control records, which no reader sees.
+		c.position[where] = raw.Offset
 	case raw.Code == rdkafka.LocalMaxPollExceeded:
 		// librdkafka rejoins by itself with the next calls.
 		c.metrics.maxPoll.Inc()

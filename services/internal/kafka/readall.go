@@ -45,7 +45,7 @@ func ReadAll(ctx context.Context, client ClientConfig, topics []string, read fun
 	if len(assign) == 0 {
 		return nil
 	}
-	consumer, err := NewConsumer(client, ConsumerConfig{Assign: assign, Headers: true}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	consumer, err := NewConsumer(client, ConsumerConfig{Assign: assign, Headers: true, PartitionEnds: true}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
