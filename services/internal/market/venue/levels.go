@@ -21,10 +21,10 @@ func (r LevelRange) Of(ev *Events) []market.Level { return ev.Levels[r.From:r.To
 // whatever it finds; the first fault is returned, a syntax error is the scanner's.
 func Side(s *jsonscan.Scanner, ev *Events, b *market.Book) (r LevelRange, err error) {
 	r.From = len(ev.Levels)
-	if !s.Array() {
-		err = s.TakeFault()
+	if r.To = r.From; !s.Array() {
+		return r, s.TakeFault()
 	}
-	for s.Err() == nil && s.NextItem() {
+	for s.NextItem() {
 		level, fault := readLevel(s, b)
 		if fault != nil && err == nil {
 			err = fmt.Errorf("level %d: %w", len(ev.Levels)-r.From, fault)

@@ -3,6 +3,7 @@ package all_test
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,46 @@ func TestKrakenBooksMatchTheirChecksums(t *testing.T) {
 		if verified != want {
 			t.Errorf("%s: %d of %d", name, verified, want)
 		}
+	}
+}
+
+// OKX's recording is of 2022: it has the legacy checksum and no sequence numbers.
+func TestOKXBooksMatchTheirChecksums(t *testing.T) {
+	verified := 0
+	held := books(t, okx, func(_ recorded, b *market.Book, o *market.OrderBook, outcome market.Outcome) {
+		if !b.Checksum.Valid || outcome != market.Applied {
+			t.Fatalf("%v %v: %s", b.Checksum, outcome, o.Reason())
+		}
+		verified++
+	})
+	if verified != 290 || len(held) != 3 {
+		t.Errorf("%d of 290, %d books", verified, len(held))
+	}
+}
+
+func TestCoinbaseBooksAreNeverCrossed(t *testing.T) {
+	applied := 0
+	held := books(t, coinbase, func(_ recorded, b *market.Book, o *market.OrderBook, outcome market.Outcome) {
+		if outcome != market.Applied {
+			t.Errorf("%s: %v: %s", b.Instrument.Symbol, outcome, o.Reason())
+		}
+		applied++
+	})
+	if applied != 9729 || len(held) != 10 {
+		t.Errorf("%d applied to %d books", applied, len(held))
+	}
+}
+
+// A Kraken snapshot does not say its depth; the inspector finds it in the acknowledgement.
+func TestKrakenSnapshotsAreAskedForWithTheDepthOfTheirSubscription(t *testing.T) {
+	for name, want := range map[string]int64{kraken25: 25, kraken10: 10, krakenDoc: 10} {
+		books(t, name, func(r recorded, b *market.Book, _ *market.OrderBook, _ market.Outcome) {
+			if b.Kind != market.BookSnapshot {
+				return
+			}
+			if name != krakenDoc && r.frame.Request != fmt.Sprintf("depth=%d", want) || b.Depth != market.Some(want) {
+				t.Errorf("%s: request %q, depth %v", name, r.frame.Request, b.Depth)
+			}
+		})
 	}
 }

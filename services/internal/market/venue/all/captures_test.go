@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/market/capture"
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
@@ -109,7 +112,7 @@ func count(t *testing.T, name string) golden {
 		g.Bad += len(ev.Bad)
 		g.Levels += len(ev.Levels)
 		for _, b := range ev.Books {
-			if b.Kind == 1 {
+			if b.Kind == market.BookSnapshot {
 				g.Snapshots++
 			} else {
 				g.Updates++
@@ -128,8 +131,36 @@ func count(t *testing.T, name string) golden {
 	return g
 }
 
-func TestX(t *testing.T) {
-	for _, name := range []string{spotBTC, spotETH, usdmBTC, kraken25, kraken10, krakenDoc, coinbase, okx} {
-		t.Logf("%s %+v", name, count(t, name))
+func TestEveryRecordingHoldsWhatItShould(t *testing.T) {
+	type counts = map[string]int
+	type classes = map[venue.Class]int
+	for name, want := range map[string]golden{
+		spotBTC: {Frames: 41248, REST: 1, Trades: 9757, Updates: 3451, Snapshots: 1, Levels: 126090, Ignored: counts{"bookTicker": 28040}, Classes: classes{venue.Data: 41248}},
+		spotETH: {Frames: 33617, REST: 1, Trades: 6106, Updates: 3434, Snapshots: 1, Levels: 108814, Ignored: counts{"bookTicker": 24077}, Classes: classes{venue.Data: 33617}},
+		usdmBTC: {Frames: 93953, REST: 1, Trades: 21313, Updates: 6551, Snapshots: 1, Levels: 445521, Ignored: counts{"bookTicker": 66089}, Classes: classes{venue.Data: 93953}},
+		kraken25: {
+			Frames: 2104, Updates: 2051, Snapshots: 1, Levels: 3057, Ignored: counts{"ack": 1, "heartbeat": 50, "status": 1},
+			Classes: classes{venue.Data: 2052, venue.Heartbeat: 50, venue.Acknowledged: 1, venue.Notice: 1},
+		},
+		kraken10: {
+			Frames: 377, Updates: 296, Snapshots: 5, Levels: 479, Ignored: counts{"ack": 15, "heartbeat": 60, "status": 1},
+			Classes: classes{venue.Data: 301, venue.Heartbeat: 60, venue.Acknowledged: 15, venue.Notice: 1},
+		},
+		krakenDoc: {Frames: 1, Snapshots: 1, Levels: 20, Ignored: counts{}, Classes: classes{venue.Data: 1}},
+		coinbase: {
+			Frames: 9946, Trades: 97, Updates: 9719, Snapshots: 10, Levels: 18081, Ignored: counts{"last_match": 10, "subscriptions": 3, "ticker": 107},
+			Classes: classes{venue.Data: 9943, venue.Acknowledged: 3},
+		},
+		okx: {
+			Frames: 410, Trades: 74, Updates: 287, Snapshots: 3, Levels: 8264, Ignored: counts{"ack": 18, "tickers": 28},
+			Classes: classes{venue.Data: 392, venue.Acknowledged: 18},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want.Unknown = counts{}
+			if diff := cmp.Diff(want, count(t, name)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

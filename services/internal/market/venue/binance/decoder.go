@@ -21,6 +21,7 @@ type Decoder struct {
 	instruments *venue.Instruments
 	scanner     jsonscan.Scanner
 	event       event
+	symbol      []byte // of the envelope
 }
 
 // NewDecoder makes a decoder; fromVenue finds an instrument by the venue's spelling.
@@ -261,7 +262,8 @@ func (d *Decoder) snapshot(frame venue.Frame, ev *venue.Events, fault error) err
 	if frame.VenueSymbol == "" {
 		return errNoSymbol
 	}
-	return d.book(ev, market.BookSnapshot, []byte(frame.VenueSymbol))
+	d.symbol = append(d.symbol[:0], frame.VenueSymbol...)
+	return d.book(ev, market.BookSnapshot, d.symbol)
 }
 
 func (d *Decoder) book(ev *venue.Events, kind market.BookKind, symbol []byte) error {

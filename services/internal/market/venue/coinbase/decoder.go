@@ -118,10 +118,7 @@ func (d *Decoder) changes(ev *venue.Events) {
 	f.hasChanges = true
 	d.asks = d.asks[:0]
 	f.bids.From = len(ev.Levels)
-	if !s.Array() {
-		d.keep(s.TakeFault())
-	}
-	for s.Err() == nil && s.NextItem() {
+	for open := s.Array(); open && s.NextItem(); {
 		level, bid, err := d.change()
 		d.keep(err)
 		if bid {

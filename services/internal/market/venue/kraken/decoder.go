@@ -285,10 +285,10 @@ func checksum(s *jsonscan.Scanner) (market.OptInt, error) {
 // side reads [{"price":…,"qty":…},…]; the numbers are bare tokens whose digits count.
 func side(s *jsonscan.Scanner, ev *venue.Events, b *market.Book) (r venue.LevelRange, err error) {
 	r.From = len(ev.Levels)
-	if !s.Array() {
-		err = s.TakeFault()
+	if r.To = r.From; !s.Array() {
+		return r, s.TakeFault()
 	}
-	for s.Err() == nil && s.NextItem() {
+	for s.NextItem() {
 		var level market.Level
 		fault := readLevel(s, b, &level)
 		if fault != nil && err == nil {
