@@ -66,6 +66,7 @@ func nativeStrings(t testing.TB, first int, values [][]byte) []byte {
 }
 
 func TestClickhouseGoWorksUnmodified(t *testing.T) {
+	t.Parallel()
 	for _, method := range []clickhousego.CompressionMethod{clickhousego.CompressionNone, clickhousego.CompressionLZ4, clickhousego.CompressionZSTD, clickhousego.CompressionGZIP, clickhousego.CompressionDeflate, clickhousego.CompressionBrotli} {
 		t.Run(method.String(), func(t *testing.T) {
 			address, database := clickhousetest.Start(t), clickhousetest.Database(t)
@@ -164,6 +165,7 @@ func TestBlocksOfEveryCompressionArrive(t *testing.T) {
 }
 
 func TestAThousandRandomBodiesComeBackAsTheyWere(t *testing.T) {
+	t.Parallel()
 	address, database := clickhousetest.Start(t), clickhousetest.Database(t)
 	clickhousetest.Exec(t, address, "CREATE TABLE "+database+".t (n UInt64, s String) ENGINE = MergeTree ORDER BY n")
 	random := rand.New(rand.NewPCG(1, 2))
@@ -342,6 +344,7 @@ func TestKillQueryFindsTheClientsID(t *testing.T) {
 }
 
 func TestAcknowledgedInsertsSurviveKills(t *testing.T) {
+	t.Parallel()
 	server := clickhousetest.Own(t, clickhousetest.Options{})
 	clickhousetest.Exec(t, server.URL, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n")
 	address, acknowledged := server.URL, map[int]bool{}
@@ -447,6 +450,7 @@ func TestCredentialsAndLimitsAreKept(t *testing.T) {
 }
 
 func TestPythonsClickhouseConnectWorksUnmodified(t *testing.T) {
+	t.Parallel()
 	address, database := clickhousetest.Start(t), clickhousetest.Database(t)
 	python := clickhouseConnect(t)
 	command := exec.CommandContext(t.Context(), python, "testdata/clickhouse_connect_client.py", strings.TrimPrefix(address, "http://"), database)
