@@ -274,11 +274,20 @@ func killUnderLoad(t *testing.T, c *cluster, kills, n int) {
 	child := start()
 	// The load goes on while the child is killed, so that kills hit open transactions.
 	produced := make(chan struct{})
+	producer, err := NewProducer(c.client, ProducerConfig{}, quiet(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
 	go func() {
 		defer close(produced)
-		const slice = 100
-		for i := 0; i < n; i += slice {
-			c.produce(keyed(in, i, min(n, i+slice))...)
+		for i, m := range keyed(in, 0, n) {
+			if i%100 == 0 {
+				time.Sleep(15 * time.Millisecond)
+			}
+			if err := producer.Produce(m); err != nil {
+				t.Error(err)
+			}
 		}
 	}()
 	for i := range kills {
@@ -288,6 +297,9 @@ func killUnderLoad(t *testing.T, c *cluster, kills, n int) {
 		child = start()
 	}
 	<-produced
+	if err := producer.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	c.awaitLag(in+"-group", in)
 	_ = child.Process.Kill()
 	_ = child.Wait()
