@@ -2,6 +2,7 @@ package schemaregistry_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -207,6 +208,42 @@ func TestWaitsForTheBroker(t *testing.T) {
 	}
 	if !strings.Contains(logged.String(), "waiting for the broker") || !strings.Contains(logged.String(), address) {
 		t.Errorf("the log does not say what is waited for: %s", logged.String())
+	}
+}
+
+func TestAnOutageOfTheBroker(t *testing.T) {
+	data := t.TempDir()
+	first := brokertest.StartBroker(t, broker.Config{DataDir: data})
+	address := first.Address()
+	s, err := schemaregistry.New(schemaregistry.Config{BootstrapServers: address, WriteTimeout: time.Second}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	waitReady(t, s.URL())
+	tg := target{name: "ours", url: s.URL()}
+	id := idOf(t, tg.do(t, "POST", "/subjects/a/versions", schemaBody(tradeV1)))
+	first.Close()
+	tg.want(t, tg.do(t, "POST", "/subjects/b/versions", schemaBody(tradeV2)), 500, `{"error_code":50001}`)
+	tg.want(t, tg.do(t, "GET", "/subjects/a/versions/1", ""), 200, fmt.Sprintf(`{"id":%d}`, id))
+	brokertest.StartBroker(t, broker.Config{DataDir: data, Listen: address})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if got := tg.do(t, "POST", "/subjects/b/versions", schemaBody(tradeV2)); got.status == 200 {
+			if again := idOf(t, got); again == id {
+				t.Errorf("id %d was given twice", id)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the registry does not write again after the broker came back")
+		}
+	}
+	tg.want(t, tg.do(t, "GET", "/subjects", ""), 200, `["a","b"]`)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

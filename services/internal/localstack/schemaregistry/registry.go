@@ -264,20 +264,23 @@ func (r *Registry) Register(ctx context.Context, subject string, q *request, nor
 
 func (s *state) register(subject string, q *request, normalize bool) (int, []record, error) {
 	importing := q.ID != nil && *q.ID >= 0
+	// What is registered already is found whatever the mode is, and its default is not judged again.
+	if v, parsed, err := s.parse(q, false, normalize); err == nil {
+		if known := s.lookup(subject, v, parsed, live); known != nil && q.Version == 0 && (!importing || *q.ID == known.ID) {
+			return known.ID, nil, nil
+		}
+	}
 	if err := s.checkMode(subject, importing); err != nil {
 		return 0, nil, err
 	}
 	alive := s.versions(subject, live)
 	if strings.TrimSpace(q.Schema) == "" && len(alive) > 0 {
 		previous := alive[len(alive)-1]
-		q.Schema, q.References = previous.Schema, previous.References
+		return previous.ID, nil, nil
 	}
 	v, parsed, err := s.parse(q, !importing, normalize)
 	if err != nil {
 		return 0, nil, err
-	}
-	if known := s.lookup(subject, v, parsed, live); known != nil && q.Version == 0 && (!importing || *q.ID == known.ID) {
-		return known.ID, nil, nil
 	}
 	if !importing {
 		messages, err := s.incompatibilities(subject, parsed, alive)

@@ -21,6 +21,8 @@ type Config struct {
 	BootstrapServers string
 	// MaxBodyBytes bounds a request; 0 means 4 MiB.
 	MaxBodyBytes int64
+	// WriteTimeout is how long the broker may take to acknowledge a record before the client gets error 50001; 0 means 10 s.
+	WriteTimeout time.Duration
 }
 
 // Server is the registry as a component: New opens its address, Run serves until its context ends.
@@ -44,11 +46,14 @@ func New(config Config, log *slog.Logger, registerer prometheus.Registerer) (*Se
 	if config.MaxBodyBytes <= 0 {
 		config.MaxBodyBytes = 4 << 20
 	}
+	if config.WriteTimeout <= 0 {
+		config.WriteTimeout = 10 * time.Second
+	}
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, fmt.Errorf("registering the schema registry's metrics: %w", err)
 	}
-	t, err := newTopic(config.BootstrapServers)
+	t, err := newTopic(config.BootstrapServers, config.WriteTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -18,16 +18,19 @@ const topicName = "_schemas"
 // use librdkafka through services/internal/kafka and nothing else.
 type topic struct {
 	brokers []string
+	timeout time.Duration // of one write
 	client  *kgo.Client
 }
 
-func newTopic(brokers string) (*topic, error) {
-	t := &topic{brokers: strings.Split(brokers, ",")}
+func newTopic(brokers string, timeout time.Duration) (*topic, error) {
+	t := &topic{brokers: strings.Split(brokers, ","), timeout: timeout}
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(t.brokers...),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RecordDeliveryTimeout(10*time.Second),
+		kgo.RecordDeliveryTimeout(max(timeout, time.Second)), // below a second the client refuses it
+		// A write that may or may not have arrived is given up: the registry then reads the topic again before it writes.
+		kgo.AllowIdempotentProduceCancellation(),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // the topic is small and read with every tool
 		kgo.UnknownTopicRetries(-1),
@@ -53,7 +56,7 @@ func (t *topic) produce(ctx context.Context, records []record) (last int64, err 
 		out[i] = &kgo.Record{Topic: topicName, Partition: 0, Key: r.key, Value: r.value}
 	}
 	// A client that goes away must not leave a write half done: the records are sent whatever its context says.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.timeout)
 	defer cancel()
 	results := t.client.ProduceSync(ctx, out...)
 	for _, result := range results {
