@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
@@ -134,13 +136,24 @@ func New(config Config, deps Deps) (*Governance, error) {
 	return &Governance{config: config, deps: deps}, nil
 }
 
-// Plan compares what exists with what is wanted. It changes nothing.
+// Plan compares what exists with what is wanted. It changes nothing. The three parts are asked at the same time, and stand in
+// the plan in the order of their steps.
 func (g *Governance) Plan(ctx context.Context) (Plan, error) {
+	parts := []func(context.Context, *Plan) error{g.planTables, g.planRegistry, g.planTopics}
+	found := make([]Plan, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, part := range parts {
+		group.Go(func() error { return part(ctx, &found[i]) })
+	}
+	if err := group.Wait(); err != nil {
+		return Plan{}, err
+	}
 	var p Plan
-	for _, part := range []func(context.Context, *Plan) error{g.planTables, g.planRegistry, g.planTopics} {
-		if err := part(ctx, &p); err != nil {
-			return Plan{}, err
-		}
+	for _, f := range found {
+		p.Steps = append(p.Steps, f.Steps...)
+		p.Refused = append(p.Refused, f.Refused...)
+		p.Notes = append(p.Notes, f.Notes...)
+		p.Unchanged += f.Unchanged
 	}
 	return p, nil
 }

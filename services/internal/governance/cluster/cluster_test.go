@@ -45,13 +45,19 @@ type stack struct {
 func start(t *testing.T, withTables bool) stack {
 	t.Helper()
 	brokers := brokertest.Start(t)
+	return connect(t, brokers, startRegistry(t, brokers), withTables)
+}
+
+// connect to a stack's parts.
+func connect(t *testing.T, brokers, registryURL string, withTables bool) stack {
+	t.Helper()
 	var s stack
 	var err error
 	if s.admin, err = kafka.NewAdmin(kafka.ClientConfig{BootstrapServers: brokers}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.admin.Close)
-	if s.registry, err = registry.New(registry.Config{URL: startRegistry(t, brokers)}, prometheus.NewRegistry()); err != nil {
+	if s.registry, err = registry.New(registry.Config{URL: registryURL}, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.registry.Close)
