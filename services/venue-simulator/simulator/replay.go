@@ -79,10 +79,10 @@ func (s *Server) play(c *conn) {
 	}
 	c.closeWith(wire.NormalClosure, "the recording has ended")
 	<-c.gone
-	s.replay.finished.Store(true)
 	if err := s.ledger.Flush(); err != nil {
 		s.log.Error("the ledger is incomplete", "error", err.Error())
 	}
+	s.replay.finished.Store(true)
 }
 
 // deliverEntry enqueues one entry. Faults work on replays, too; a symbol cannot be told here, so those of all symbols do.

@@ -217,14 +217,15 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // Run serves until ctx ends, then drains.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.listener) }()
+	// A drain may be asked for as soon as requests are served, so what it waits for is counted before.
 	if s.market != nil {
 		s.generator.Add(1)
 		go s.generate()
 	}
 	s.generator.Add(1)
 	go s.heartbeats()
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.listener) }()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -245,6 +246,7 @@ func (s *Server) generate() {
 	defer s.generator.Done()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	var warned time.Time
 	for {
 		select {
 		case <-s.stop:
@@ -264,6 +266,10 @@ func (s *Server) generate() {
 				s.market.Shift(lag)
 				s.mutex.Unlock()
 				s.metrics.slipped.Add(lag.Seconds())
+				if now.Sub(warned) > 10*time.Second {
+					warned = now
+					s.log.Warn("the host cannot keep up with the rate; the market's times are shifted", "lag", lag, "rate", s.config.Market.Rate)
+				}
 				break
 			}
 		}
@@ -529,7 +535,9 @@ func (s *Server) heartbeats() {
 func (s *Server) drain() {
 	s.drainOnce.Do(func() {
 		defer close(s.drainEnded)
+		s.mutex.Lock() // so that a connection is either refused or waited for
 		s.draining.Store(true)
+		s.mutex.Unlock()
 		s.stopOnce.Do(func() { close(s.stop) })
 		s.generator.Wait()
 		s.mutex.Lock()

@@ -128,6 +128,9 @@ func (m *Market) newInstrument(venue string, a asset, rate float64) *Instrument 
 	in.process = newArrivals(orders)
 	in.shapePrices(a.price)
 	in.fill()
+	if venue == "binance-usdm" {
+		in.UpdateID++ // see publish
+	}
 	in.nextOrder, in.nextBook = in.wait(in.process.next(in.random)), in.wait(in.random.ExpFloat64()/in.bookRate)
 	return in
 }
