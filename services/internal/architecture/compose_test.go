@@ -285,3 +285,36 @@ func deref(s *string) string {
 	}
 	return *s
 }
+
+// differs lists the broker's settings that the Docker stack has otherwise than the apache local stack, with the reason.
+var differs = map[string]string{
+	"process.roles": "same, in the image's own words", "node.id": "same", "controller.quorum.voters": "an address",
+	"listeners": "an address", "advertised.listeners": "an address", "listener.security.protocol.map": "the listeners' names",
+	"inter.broker.listener.name": "the listeners' names", "controller.listener.names": "same", "log.dirs": "a folder of the image",
+}
+
+// laptop are settings that keep a broker small on a machine that does other things; a container has its limits instead.
+var laptop = []string{
+	"offsets.topic.num.partitions", "transaction.state.log.num.partitions", "num.network.threads", "num.io.threads", "background.threads",
+	"log.cleaner.dedupe.buffer.size", "log.cleaner.threads",
+}
+
+// TestTheBrokerIsSetAsOnTheLocalStack compares the settings of both stacks' Apache Kafka, as the local stack's source has them.
+func TestTheBrokerIsSetAsOnTheLocalStack(t *testing.T) {
+	environment := project(t).Services["kafka"].Environment
+	text := read(t, "../services/internal/localstack/apache/kafka.go")
+	settings := regexp.MustCompile(`(?m)^\s+"([a-z0-9.]+)=([^"]+)",$`).FindAllStringSubmatch(text, -1)
+	if len(settings) < 10 {
+		t.Fatalf("only %d settings found in the local stack's source", len(settings))
+	}
+	for _, s := range settings {
+		name, want := s[1], s[2]
+		if differs[name] != "" || slices.Contains(laptop, name) {
+			continue
+		}
+		variable := "KAFKA_" + strings.ToUpper(strings.ReplaceAll(name, ".", "_"))
+		if got := environment[variable]; deref(got) != want {
+			t.Errorf("%s is %s in docker-compose.yaml, the local stack has %s=%s", variable, deref(got), name, want)
+		}
+	}
+}
