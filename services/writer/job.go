@@ -43,7 +43,7 @@ func (p *product) start(j *job) {
 // execute inserts the job's block and returns when ClickHouse has it, or ctx ends.
 func (p *product) execute(ctx context.Context, j *job) error {
 	if j.block == nil {
-		if err := p.retrying(ctx, func() error { return p.rebuild(ctx, j) }); err != nil {
+		if err := p.retrying(ctx, classifyRebuild, func() error { return p.rebuild(ctx, j) }); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (p *product) execute(ctx context.Context, j *job) error {
 	}
 	began := time.Now()
 	attempt := 0
-	err := p.retrying(ctx, func() error {
+	err := p.retrying(ctx, clickhouse.Classify, func() error {
 		attempt++
 		// The id names the token, so that a later writer finds the insert; the attempt keeps it unique, because an earlier
 		// one may still run when its connection was lost.
@@ -92,7 +92,7 @@ func (p *product) acknowledged(j *job, chunks [][]byte, began time.Time) {
 
 // retrying runs f until it succeeds or ctx ends. Every error is waited out: what passes by itself with a growing delay,
 // what needs a person slowly and with an alarm. Nothing is skipped.
-func (p *product) retrying(ctx context.Context, f func() error) error {
+func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.Verdict, f func() error) error {
 	delays := backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: 5 * time.Second}
 	delays.Reset()
 	failures := 0
@@ -108,7 +108,7 @@ func (p *product) retrying(ctx context.Context, f func() error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		verdict := clickhouse.Classify(err)
+		verdict := classify(err)
 		p.metrics.retries.WithLabelValues(p.topic, verdict.Action.String()).Inc()
 		p.trouble(verdict, err, failures)
 		failures++
@@ -118,6 +118,12 @@ func (p *product) retrying(ctx context.Context, f func() error) error {
 		case <-time.After(max(verdict.Delay, delays.NextBackOff())):
 		}
 	}
+}
+
+// classifyRebuild is for reading a planned block again, which asks Kafka, the registry and the table: whatever fails there
+// is waited out.
+func classifyRebuild(error) clickhouse.Verdict {
+	return clickhouse.Verdict{Action: clickhouse.Retry, Delay: time.Second, Reason: "the planned block of a predecessor has to be read again first"}
 }
 
 // trouble says once, and again every so often, what holds the product up.

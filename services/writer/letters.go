@@ -136,7 +136,10 @@ func (r *rate) allows(now time.Time) bool {
 
 // tick lets the counts of a past minute fade: half of them stay, so that a flood across the border is still one.
 func (r *rate) tick(now time.Time) {
-	if now.Sub(r.started) >= time.Minute {
+	switch past := now.Sub(r.started); {
+	case past >= 2*time.Minute:
+		r.started, r.good, r.bad = now, 0, 0
+	case past >= time.Minute:
 		r.started, r.good, r.bad = now, r.good/2, r.bad/2
 	}
 }

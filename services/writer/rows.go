@@ -14,6 +14,9 @@ import (
 // take decodes a batch into the open block. Records are valid only until the next Poll, which is why nothing waits here:
 // a record that cannot be decoded yet parks its partition.
 func (p *product) take(ctx context.Context, records []kafka.Record) error {
+	if len(records) > 0 {
+		p.rate.tick(time.Now())
+	}
 	for i := range records {
 		r := &records[i]
 		part := p.parts[r.Partition]
