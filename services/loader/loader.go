@@ -270,7 +270,9 @@ func (l *Loader) flush(deadline context.Context, p *publisher, failure error) er
 	// The client's queue is empty before the last deliveries have been told.
 	for flushed == nil && p.produced.Load() > p.settled.Load() && sleep(deadline, time.Millisecond) {
 	}
-	if left := p.undelivered(); left > 0 {
+	left := p.undelivered()
+	p.closing.Store(true)
+	if left > 0 {
 		cause := "no acknowledgement within " + l.config.DrainTimeout.String()
 		if flushed != nil {
 			cause += ": " + flushed.Error()

@@ -40,6 +40,7 @@ type publisher struct {
 	produced atomic.Int64
 	settled  atomic.Int64 // of those: delivered, or refused for good and told of
 	failures complaint    // of deliveries; only on the delivery goroutine
+	closing  atomic.Bool  // what the client gives up from here on was counted as lost already
 }
 
 // run publishes until stop is closed and the buffer is empty, or until deadline ends. An error means that the Kafka client
@@ -171,6 +172,9 @@ func (p *publisher) onDelivery(d kafka.Delivery) {
 }
 
 func (p *publisher) onFailure(c callback, err error) {
+	if p.closing.Load() {
+		return
+	}
 	p.metrics.deliveryErrors.Inc()
 	p.buffer.lanes[c.lane].refused(c.receivedAt, err)
 	if c.delivered != nil {

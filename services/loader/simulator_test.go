@@ -21,15 +21,20 @@ import (
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
-// simulator is the venue simulator as a process; the returned address has no scheme.
-func startSimulator(t *testing.T, args ...string) string {
+// buildSimulator makes the venue simulator's program.
+func buildSimulator(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "venue-simulator")
+	binary := filepath.Join(t.TempDir(), "venue-simulator")
 	if out, err := exec.Command("go", "build", "-o", binary, "../venue-simulator").CombinedOutput(); err != nil {
 		t.Fatalf("building the simulator: %v\n%s", err, out)
 	}
-	listen := filepath.Join(dir, "listen")
+	return binary
+}
+
+// startSimulator runs the venue simulator as a process; the returned address has no scheme.
+func startSimulator(t *testing.T, binary string, args ...string) string {
+	t.Helper()
+	listen := filepath.Join(t.TempDir(), "listen")
 	log := &lockedBuffer{}
 	cmd := exec.Command(binary, append([]string{"--listen", "127.0.0.1:0", "--listen-file", listen}, args...)...)
 	cmd.Stderr = log
@@ -76,7 +81,7 @@ func TestWhatTheSimulatorSentIsInKafka(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	ledger := filepath.Join(t.TempDir(), "ledger")
-	address := startSimulator(t, "--ledger", ledger, "--frames-per-second", "3000", "--symbols", "20")
+	address := startSimulator(t, buildSimulator(t), "--ledger", ledger, "--frames-per-second", "3000", "--symbols", "20")
 	s := newStack(t)
 	p := s.start(simulatorConfig(t, address))
 	waitFor(t, "readiness", func() bool { status, _ := p.get("/readyz"); return status == 200 })

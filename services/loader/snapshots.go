@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/market"
@@ -268,5 +269,12 @@ func (l *link) restFailed(s *symbol, err error) {
 	s.snapshot.inFlight, s.snapshot.wanted = false, true
 	l.postpone(s, time.Now())
 	l.metrics.add(l.metrics.snapshots, "failed")
+	if errors.Is(err, errRESTTooLarge) {
+		now := time.Now().UnixMicro()
+		l.lane.gap(l.ctx, 0, now, &market.Gap{
+			VenueSymbols: []string{s.instrument.VenueSymbol}, Channel: string(venue.Book), Reason: market.GapFrameTooLarge,
+			Detail: err.Error(), To: moment(now),
+		})
+	}
 	l.log.Warn("snapshot request failed; trying again", "venue_symbol", s.instrument.VenueSymbol, "error", err.Error(), "failures", s.snapshot.failures)
 }
