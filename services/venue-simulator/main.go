@@ -58,6 +58,7 @@ func build(a *app.App, f *flags) error {
 	}
 	a.Log.Info("serving", "listen_address", server.Address(), "source", f.Source, "replay", f.Replay)
 	a.Add("simulator", server)
+	a.Ready("simulator", server.Ready)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (s *Server) deliverEntry(c *conn, frame []byte, entry ledger.Entry) {
 		return
 	}
 	if !c.enqueue(frame, entry) {
-		s.ledger.Dropped(entry.Venue, 1)
+		s.drop(entry.Venue, "connection", 1)
 	}
 	c.notify()
 }

@@ -215,6 +215,14 @@ func (s *Server) open() error {
 // Address is host:port as chosen.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
+// Ready says whether clients may connect.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errors.New("drained: it serves nobody any more; start it again")
+	}
+	return nil
+}
+
 // Run serves until ctx ends, then drains.
 func (s *Server) Run(ctx context.Context) error {
 	// A drain may be asked for as soon as requests are served, so what it waits for is counted before.
@@ -383,7 +391,7 @@ func (s *Server) deliver(c *conn, venue, symbol string, frame []byte, entry ledg
 		return
 	}
 	if !c.enqueue(frame, entry) {
-		s.ledger.Dropped(entry.Venue, 1)
+		s.drop(entry.Venue, "connection", 1)
 		return
 	}
 	s.touch(c)
