@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/clickhouse"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
+	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest"
+	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
+	"github.com/streamforge/streamforge/services/internal/market"
+	"github.com/streamforge/streamforge/services/internal/records"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// stack is a broker, a registry and a ClickHouse, with the products' schemas, topics and tables in place.
+type stack struct {
+	t          testing.TB
+	kafka      kafka.ClientConfig
+	registry   registry.Config
+	clickhouse clickhouse.Config
+	client     *clickhouse.Client
+	schemas    *registry.Client
+	admin      *kafka.Admin
+	producer   *kafka.Producer
+	contracts  []contract.Contract
+	server     *clickhousetest.Server
+	log        *slog.Logger
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// newStack starts what a writer rests on. own gives the test a ClickHouse that it may kill.
+func newStack(t testing.TB, own bool, topics ...string) *stack {
+	t.Helper()
+	s := &stack{t: t, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	if testing.Verbose() {
+		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	address := ""
+	if own {
+		s.server = clickhousetest.Own(t, clickhousetest.Options{})
+		address = s.server.URL
+	} else {
+		address = clickhousetest.Start(t)
+	}
+	database := "test_" + strings.ToLower(rand.Text()[:12])
+	clickhousetest.Exec(t, address, "CREATE DATABASE "+database)
+	s.clickhouse = clickhouse.Config{URL: address + "/" + database}
+	s.client = must[*clickhouse.Client](t)(clickhouse.New(s.clickhouse))
+	t.Cleanup(func() { s.client.Close() })
+	s.kafka = kafka.ClientConfig{BootstrapServers: brokertest.Start(t)}
+	s.startRegistry()
+	s.admin = must[*kafka.Admin](t)(kafka.NewAdmin(s.kafka))
+	t.Cleanup(s.admin.Close)
+	s.producer = must[*kafka.Producer](t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "test@0"}, s.log, prometheus.NewRegistry()))
+	t.Cleanup(s.producer.Close)
+	all := must[[]contract.Contract](t)(contract.Load(contracts.FS))
+	s.contracts = must[[]contract.Contract](t)(choose(all, topics))
+	var wanted []kafka.NewTopic
+	for _, c := range all {
+		configs := map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}
+		wanted = append(wanted, kafka.NewTopic{Name: c.Topic.Name, Partitions: 4, Replication: 1, Configs: configs})
+	}
+	if err := s.admin.Create(t.Context(), wanted); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Sink != nil {
+			s.createTable(c)
+		}
+	}
+	return s
+}
+
+func (s *stack) startRegistry() {
+	server := must[*schemaregistry.Server](s.t)(schemaregistry.New(schemaregistry.Config{BootstrapServers: s.kafka.BootstrapServers}, s.log, prometheus.NewRegistry()))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); server.Run(ctx) }()
+	s.t.Cleanup(func() { cancel(); <-done })
+	s.registry = registry.Config{URL: server.URL()}
+	s.schemas = must[*registry.Client](s.t)(registry.New(s.registry, prometheus.NewRegistry()))
+	s.await("the registry", func() bool { return server.Ready() == nil })
+	for _, subject := range must[[]schemas.Subject](s.t)(schemas.All()) {
+		if _, _, err := s.schemas.Register(s.t.Context(), subject); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *stack) createTable(c contract.Contract) {
+	subject := must[schemas.Subject](s.t)(schemas.Get(c.Subject))
+	text := must[string](s.t)(schemas.SelfContained(subject))
+	statement := must[string](s.t)(ddl.CreateTable(c, text, s.client.Database(), ddl.Options{}))
+	if err := s.client.Exec(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// await waits for something that another process or goroutine brings about.
+func (s *stack) await(what string, done func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !done() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: not within 30 s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// start runs a writer in this process; the returned function drains it.
+func (s *stack) start(config Config) (*Writer, func()) {
+	s.t.Helper()
+	registered := prometheus.NewRegistry()
+	w := must[*Writer](s.t)(New(config, Deps{
+		Kafka: s.kafka, Registry: must[*registry.Client](s.t)(registry.New(s.registry, registered)), ClickHouse: must[*clickhouse.Client](s.t)(clickhouse.New(s.clickhouse)),
+		Contracts: s.contracts, Log: s.log, Metrics: registered, Producer: "writer@test",
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("the writer ended with %v", err)
+		}
+	}
+	s.t.Cleanup(stop)
+	return w, stop
+}
+
+// trades produces n trades from number first on.
+func (s *stack) trades(first, n int) {
+	s.t.Helper()
+	id := must[int](s.t)(s.schemas.ID(s.t.Context(), "raw-trades-value"))
+	for i := first; i < first+n; i++ {
+		symbol := fmt.Sprintf("S%03d-USDT", i%97)
+		price := market.NewDecimal(int64(100+i), 2)
+		trade := market.Trade{Instrument: &market.Instrument{Venue: "binance", Symbol: symbol, VenueSymbol: symbol}, ID: fmt.Append(nil, i), Price: price, Quantity: price, TakerSide: 1, EventTime: market.NoTime}
+		value := records.AppendTrade(registry.AppendWireHeader(nil, id), &trade, time.Now().UnixMicro(), records.Coordinates{Offset: int64(i)})
+		s.produce("raw-trades", symbol, value)
+	}
+}
+
+func (s *stack) produce(topic, key string, value []byte) {
+	s.t.Helper()
+	for {
+		err := s.producer.Produce(&kafka.Message{Topic: topic, Partition: -1, Key: []byte(key), Value: value, TimestampMs: time.Now().UnixMilli()})
+		if err == nil {
+			return
+		}
+		if err := s.producer.Flush(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *stack) flush() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.producer.Flush(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// count returns rows and distinct rows of a table.
+func (s *stack) count(table string) (rows, distinct int) {
+	answer, err := s.client.Query(context.Background(), "SELECT count(), uniqExact(_partition, _offset) FROM "+ddl.QuoteName(table))
+	if err != nil {
+		return -1, -1
+	}
+	defer answer.Close()
+	var a, b uint64
+	for answer.Next() {
+		if err := answer.Scan(&a, &b); err != nil {
+			return -1, -1
+		}
+	}
+	return int(a), int(b)
+}
+
+// awaitRows waits for that many rows and fails when there are more, or doubles.
+func (s *stack) awaitRows(table string, want int) {
+	s.t.Helper()
+	rows, distinct := 0, 0
+	s.await(fmt.Sprintf("%d rows in %s", want, table), func() bool {
+		rows, distinct = s.count(table)
+		return distinct >= want
+	})
+	if rows != want || distinct != want {
+		s.t.Fatalf("%s: %d rows, %d distinct, want %d: lost or doubled", table, rows, distinct, want)
+	}
+}
