@@ -60,6 +60,8 @@ func (c ClientConfig) clientOptions() ([]option, error) {
 		{"socket.nagle.disable", "true"},
 		// On loopback "localhost" may resolve to ::1 first, where nothing listens; the brokers' addresses decide.
 		{"broker.address.family", "any"},
+		// The platform has metrics of its own; pushing librdkafka's to the broker is work for nobody.
+		{"enable.metrics.push", "false"},
 		// An idle connection closed by the broker is not a fault worth a log line.
 		{"log.connection.close", "false"},
 	}

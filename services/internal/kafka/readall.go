@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ReadAll hands every record that the topics hold now to read, partition by partition in order of offset, without a
-// group, read committed. It returns when each partition's end at the time of the call is reached, or with read's error.
+// ReadAll hands every record that the topics hold now to read, topic by topic, each partition in order of offset, without
+// a group, read committed. It returns when each partition's end at the time of the call is reached, or with read's error.
 func ReadAll(ctx context.Context, client ClientConfig, topics []string, read func(Record) error) error {
 	admin, err := NewAdmin(client)
 	if err != nil {
@@ -20,15 +20,22 @@ func ReadAll(ctx context.Context, client ClientConfig, topics []string, read fun
 	if err != nil {
 		return err
 	}
-	var parts []TopicPartition
 	for _, topic := range topics {
 		d, ok := described[topic]
 		if !ok {
 			return fmt.Errorf("reading topic %s: %w; create it with `streamforge apply`", topic, ErrUnknownTopic)
 		}
-		for p := range d.Partitions {
-			parts = append(parts, TopicPartition{Topic: topic, Partition: int32(p)})
+		if err := readTopic(ctx, client, admin, d, read); err != nil {
+			return fmt.Errorf("reading topic %s: %w", topic, err)
 		}
+	}
+	return nil
+}
+
+func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDescription, read func(Record) error) error {
+	parts := make([]TopicPartition, d.Partitions)
+	for p := range parts {
+		parts[p] = TopicPartition{Topic: d.Name, Partition: int32(p)}
 	}
 	ranges, err := admin.Offsets(ctx, parts, true)
 	if err != nil {
