@@ -13,6 +13,7 @@ import (
 var (
 	errIncompleteTrade = errors.New("symbol, side, trade_id or timestamp is missing")
 	errIncompleteBook  = errors.New("symbol, bids or asks is missing")
+	errNoType          = errors.New("the type is neither snapshot nor update")
 	errNoData          = errors.New("reading frame: the channel's data is missing or not an array")
 	errRESTSnapshot    = errors.New("reading frame: Kraken's snapshots come on the WebSocket, this build reads no REST body")
 )
@@ -134,16 +135,24 @@ func (d *Decoder) data(s *jsonscan.Scanner, h *header, ev *venue.Events) bool {
 		return there
 	}
 	s.Array()
-	for item := int32(0); s.NextItem(); item++ {
+	item := int32(0)
+	for ; s.NextItem(); item++ {
 		var err error
 		if book {
 			err = d.book(s, h, ev, item)
 		} else {
 			err = d.trade(s, ev, item)
+			if kind := string(h.kind); err == nil && kind != "update" {
+				ev.Trades = ev.Trades[:len(ev.Trades)-1]
+				err = errNoType
+			}
 		}
 		if err != nil {
 			ev.Bad = append(ev.Bad, venue.BadItem{Item: item, Err: err})
 		}
+	}
+	if item == 0 {
+		ev.Ignored = "empty"
 	}
 	return true
 }
@@ -241,8 +250,11 @@ func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item in
 		keep(s.TakeFault())
 		keep(err)
 	}
-	if first == nil && (len(symbol) == 0 || !hasBids || !hasAsks) {
-		first = errIncompleteBook
+	if len(symbol) == 0 || !hasBids || !hasAsks {
+		keep(errIncompleteBook)
+	}
+	if kind := string(h.kind); kind != "snapshot" && kind != "update" {
+		keep(errNoType)
 	}
 	if first == nil {
 		b.Instrument, first = d.instruments.Get(symbol)

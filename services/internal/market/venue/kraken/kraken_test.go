@@ -135,6 +135,13 @@ func TestABadBookIsDivertedWithItsReason(t *testing.T) {
 			t.Errorf("%s: %+v, %v", body, ev, err)
 		}
 	}
+	for _, kind := range []string{`"type":"replace",`, ``} {
+		var ev venue.Events
+		frame := `{"channel":"book",` + kind + `"data":[{"symbol":"BTC/USD","bids":[],"asks":[],"checksum":1}]}`
+		if err := spot.Adapter.NewDecoder().Decode(venue.Frame{Payload: []byte(frame)}, &ev); err != nil || len(ev.Books) > 0 || len(ev.Bad) != 1 {
+			t.Errorf("%s: %+v, %v", frame, ev, err)
+		}
+	}
 	var ev venue.Events
 	if err := spot.Adapter.NewDecoder().Decode(venue.Frame{Payload: []byte(`{"channel":"book","type":"update"}`)}, &ev); err == nil {
 		t.Error("a book without data passed")
