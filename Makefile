@@ -33,6 +33,10 @@ test: ## Prove it: unit, race, integration on both stacks, whole processes.
 replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max] [STACK=apache]
 	@bin/streamforge replay --stack $(STACK) --speed $(SPEED) $(if $(CAPTURE),$(CAPTURE),$(error say which recording: make replay CAPTURE=path))
 
+.PHONY: chaos
+chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
+	@bin/streamforge chaos --stack $(STACK) $(or $(CHAOS),--kill loader,parser,writer)
+
 .PHONY: up
 up: build ## Start the stack and the pipeline in the background.
 	@bin/streamforge up --stack $(STACK) $(if $(VENUES),--venues $(VENUES))

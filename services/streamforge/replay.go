@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/market/capture"
+)
+
+// replayCommand sends a recording through the whole pipeline and counts what comes out.
+type replayCommand struct {
+	stackFlags
+	Recording string `arg:"" type:"existingfile" help:"The recording; its format is recognised from the file."`
+	Speed     string `name:"speed" default:"1" help:"1 to 100 times the recorded pace, or max."`
+}
+
+// Validate checks the speed before anything is started.
+func (r *replayCommand) Validate() error {
+	if n, err := strconv.ParseFloat(r.Speed, 64); r.Speed != "max" && (err != nil || n < 1 || n > 100) {
+		return fmt.Errorf("--speed %q: it is a number from 1 to 100, or max", r.Speed)
+	}
+	return nil
+}
+
+// Run is the command.
+func (r *replayCommand) Run(ctx context.Context, cli *commandLine) error {
+	sent, err := payloadsOf(r.Recording)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
+	dir := cli.folder("replay")
+	if err := checkFree(dir); err != nil {
+		return err
+	}
+	if err := installParts(ctx, cli, r.Stack, r.stackFlags); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("clearing the last replay's data: %w", err)
+	}
+	s, err := startSession(ctx, cli, r.stackFlags, dir, progress)
+	if err != nil {
+		return err
+	}
+	p := &pipeline{stack: s.stack, dir: dir, source: source{replay: r.Recording, speed: r.Speed}}
+	err = r.flow(ctx, s, p, sent)
+	return errors.Join(err, s.close())
+}
+
+// payloadsOf reads the recording itself: what must arrive, byte for byte.
+func payloadsOf(path string) (*ledger, error) {
+	recording, err := capture.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{sent: map[payload]int64{}}
+	for entry, err := range recording.Entries() {
+		if err != nil {
+			return nil, err
+		}
+		l.sent[payloadOf(entry.Payload)]++
+		l.frames++
+	}
+	return l, nil
+}
+
+func (r *replayCommand) flow(ctx context.Context, s *session, p *pipeline, sent *ledger) error {
+	if err := p.start(ctx, s.progress); err != nil {
+		return err
+	}
+	if err := s.writeState(r.Stack, p.simulator, true); err != nil {
+		return err
+	}
+	if err := awaitReplayed(ctx, p); err != nil {
+		return err
+	}
+	s.progress("the recording has been sent")
+	var unknown int64
+	p.beforeStop = func(program string) {
+		if program == "parser" {
+			unknown = int64(scrape(ctx, s.stack.HTTP("parser"))["streamforge_parser_unknown_frames_total"])
+		}
+	}
+	if _, err := p.drain(ctx, s.lag, s.progress); err != nil {
+		return err
+	}
+	result, err := s.proveAgainst(ctx, sent)
+	if err != nil {
+		return err
+	}
+	for _, line := range result.details {
+		fmt.Println("  " + line)
+	}
+	fmt.Printf("replay: frames=%d trades=%d snapshots=%d updates=%d gaps=%d dead_letters=%d unknown=%d\n",
+		result.frames, result.trades, result.snapshots, result.updates, result.gaps, result.deadLetters, unknown)
+	if result.lost != 0 || result.duplicated != 0 {
+		return exitError{1}
+	}
+	return nil
+}
+
+// awaitReplayed waits until the simulator has sent the last line.
+func awaitReplayed(ctx context.Context, p *pipeline) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var totals simulatorTotals
+		if err := p.control(ctx, "GET", "/control/ledger", &totals); err != nil {
+			return err
+		}
+		if totals.Finished {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"net/http"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack"
+)
+
+// Sample is what the live view shows: the state of a running pipeline at one moment.
+type Sample struct {
+	At      time.Time
+	Elapsed time.Duration
+	// FramesPerSecond and TradesPerSecond over the last sample interval.
+	FramesPerSecond, TradesPerSecond float64
+	Frames, Trades, Books            int64
+	Groups                           []GroupLag
+	// Rows by table.
+	Rows map[string]int64
+	// Latency from received_at to visible in a SELECT.
+	P50, P99 time.Duration
+	// DeadLetters in the table.
+	DeadLetters int64
+	// Errors are the newest error lines of the programs' logs.
+	Errors []string
+}
+
+// TotalRows of all tables.
+func (s *Sample) TotalRows() int64 {
+	var total int64
+	for _, n := range s.Rows {
+		total += n
+	}
+	return total
+}
+
+// GroupLag is how far one consumer group is behind.
+type GroupLag struct {
+	Group   string
+	Records int64
+	Seconds float64
+}
+
+// sampler observes a pipeline from outside: the programs' metrics, the broker's groups and ClickHouse's tables.
+type sampler struct {
+	stack   *localstack.Stack
+	admin   *kafka.Admin
+	db      *sql.DB
+	groups  map[string][]string // group → topics
+	tables  []string
+	logs    *logTail
+	started time.Time
+	latency *latencyProbe
+
+	mu       sync.Mutex
+	previous Sample
+}
+
+func newSampler(stack *localstack.Stack, admin *kafka.Admin, db *sql.DB, groups map[string][]string, tables []string) *sampler {
+	return &sampler{
+		stack: stack, admin: admin, db: db, groups: groups, tables: tables, started: time.Now(),
+		logs: newLogTail(stack), latency: newLatencyProbe(db, "raw_trades"),
+	}
+}
+
+// Sample looks once. What cannot be seen this time keeps its last value and is told among the errors.
+func (s *sampler) Sample(ctx context.Context) Sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	sample := s.previous
+	sample.At, sample.Elapsed, sample.Errors = now, now.Sub(s.started), nil
+	loader := scrape(ctx, s.stack.HTTP("loader"))
+	parser := scrape(ctx, s.stack.HTTP("parser"))
+	if v, ok := loader["streamforge_loader_frames_total"]; ok {
+		sample.Frames = int64(v)
+	}
+	if v, ok := parser["streamforge_parser_trades_total"]; ok {
+		sample.Trades = int64(v)
+		sample.Books = int64(parser["streamforge_parser_orderbook_events_total"])
+	}
+	if interval := now.Sub(s.previous.At).Seconds(); !s.previous.At.IsZero() && interval > 0 {
+		sample.FramesPerSecond = max(0, float64(sample.Frames-s.previous.Frames)/interval)
+		sample.TradesPerSecond = max(0, float64(sample.Trades-s.previous.Trades)/interval)
+	}
+	s.sampleLag(ctx, &sample)
+	s.sampleRows(ctx, &sample)
+	sample.P50, sample.P99 = s.latency.Quantiles()
+	sample.Errors = append(sample.Errors, s.logs.Errors()...)
+	s.previous = sample
+	s.previous.Errors = nil
+	return sample
+}
+
+func (s *sampler) sampleLag(ctx context.Context, sample *Sample) {
+	var groups []GroupLag
+	for group, topics := range s.groups {
+		lags, err := s.admin.Lag(ctx, group, topics)
+		if err != nil {
+			sample.Errors = append(sample.Errors, fmt.Sprintf("lag of %s: %v", group, err))
+			return
+		}
+		total := GroupLag{Group: group}
+		for _, lag := range lags {
+			total.Records += lag.Records
+			total.Seconds = max(total.Seconds, lag.Seconds)
+		}
+		groups = append(groups, total)
+	}
+	sort.Slice(groups, func(i, j int) bool { return groups[i].Group < groups[j].Group })
+	sample.Groups = groups
+}
+
+func (s *sampler) sampleRows(ctx context.Context, sample *Sample) {
+	parts := make([]string, len(s.tables))
+	for i, table := range s.tables {
+		parts[i] = fmt.Sprintf("SELECT '%s', toInt64(count()) FROM %s", table, table)
+	}
+	rows, err := s.db.QueryContext(ctx, strings.Join(parts, " UNION ALL "))
+	if err != nil {
+		sample.Errors = append(sample.Errors, fmt.Sprintf("rows in ClickHouse: %v", err))
+		return
+	}
+	defer rows.Close()
+	counts := map[string]int64{}
+	for rows.Next() {
+		var table string
+		var n int64
+		if err := rows.Scan(&table, &n); err != nil {
+			sample.Errors = append(sample.Errors, err.Error())
+			return
+		}
+		counts[table] = n
+	}
+	sample.Rows = counts
+	sample.DeadLetters = counts["dead_letters"]
+}
+
+// scrape reads a program's metrics, summed over their labels; nothing when it does not answer.
+func scrape(ctx context.Context, address string) map[string]float64 {
+	if address == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
+	if err != nil {
+		return nil
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil
+	}
+	defer response.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return nil
+	}
+	sums := map[string]float64{}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return sums
+}
+
+// latencyProbe measures from outside when rows become visible: it asks the table again and again for rows that it has
+// not seen, by offset, and takes the age of their received_at. Its own interval is part of what it measures, so the
+// figures are upper bounds.
+type latencyProbe struct {
+	db    *sql.DB
+	table string
+	next  [maxPartitions]int64
+
+	mu      sync.Mutex
+	buckets [latencyBuckets]int64
+	total   int64
+}
+
+const (
+	probeInterval  = 100 * time.Millisecond
+	maxPartitions  = 64
+	latencyBuckets = 60_000 // one a millisecond; the last holds everything above
+)
+
+func newLatencyProbe(db *sql.DB, table string) *latencyProbe {
+	return &latencyProbe{db: db, table: table}
+}
+
+// Run probes until ctx ends.
+func (l *latencyProbe) Run(ctx context.Context) {
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			// A failed look is not an error of the pipeline; the rows are seen, older, by the next one.
+			_ = l.probe(ctx)
+		}
+	}
+}
+
+func (l *latencyProbe) probe(ctx context.Context) error {
+	next := make([]string, len(l.next))
+	for i, offset := range l.next {
+		next[i] = fmt.Sprint(offset)
+	}
+	// The condition on received_at lets ClickHouse skip what cannot be new.
+	query := fmt.Sprintf(`SELECT toUInt32(_partition), toInt64(max(_offset)), groupArraySample(1000)(toInt64(dateDiff('millisecond', received_at, now64(6))))
+		FROM %s WHERE received_at > now64(6) - INTERVAL 60 SECOND AND toInt64(_offset) >= [%s][_partition + 1] GROUP BY _partition`,
+		l.table, strings.Join(next, ","))
+	rows, err := l.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var partition uint32
+		var highest int64
+		var ages []int64
+		if err := rows.Scan(&partition, &highest, &ages); err != nil {
+			return err
+		}
+		if partition < maxPartitions {
+			l.next[partition] = highest + 1
+		}
+		l.add(ages)
+	}
+	return rows.Err()
+}
+
+func (l *latencyProbe) add(ages []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, age := range ages {
+		l.buckets[min(max(age, 0), latencyBuckets-1)]++
+		l.total++
+	}
+}
+
+// Quantiles are the median and the 99th percentile of all rows seen so far.
+func (l *latencyProbe) Quantiles() (p50, p99 time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.quantile(0.50), l.quantile(0.99)
+}
+
+func (l *latencyProbe) quantile(q float64) time.Duration {
+	want := int64(math.Ceil(q * float64(l.total)))
+	if want == 0 {
+		return 0
+	}
+	var seen int64
+	for i, n := range l.buckets {
+		if seen += n; seen >= want {
+			return time.Duration(i) * time.Millisecond
+		}
+	}
+	return latencyBuckets * time.Millisecond
+}
