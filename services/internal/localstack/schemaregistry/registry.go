@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/streamforge/streamforge/services/internal/avro"
 )
@@ -110,6 +111,8 @@ func (r *Registry) reloadIfUnsure(ctx context.Context) error {
 	if !unsure {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	if err := r.load(ctx); err != nil {
 		return errStore("Reading the topic %s again: %v", topicName, err)
 	}

@@ -34,6 +34,9 @@ func newTopic(brokers string, timeout time.Duration) (*topic, error) {
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // the topic is small and read with every tool
 		kgo.UnknownTopicRetries(-1),
+		// The client's own pauses are made for clusters; a broker that restarts beside this program is back at once.
+		kgo.MetadataMinAge(100*time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("making the client of %s: %w", brokers, err)
