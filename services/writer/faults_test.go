@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be a writer process, which a test can kill.
+func TestMain(m *testing.M) {
+	if os.Getenv("WRITER_TEST_PROCESS") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is a writer in a process of its own.
+type process struct {
+	command *exec.Cmd
+	output  *bytes.Buffer
+}
+
+func (s *stack) spawn(instance string) *process {
+	s.t.Helper()
+	p := &process{command: exec.Command(os.Args[0], "--flush-interval=100ms"), output: &bytes.Buffer{}}
+	p.command.Env = append(os.Environ(), "WRITER_TEST_PROCESS=1", "WRITER_TOPICS=raw-trades", "WRITER_INSTANCE_ID="+instance,
+		"KAFKA_BOOTSTRAP_SERVERS="+s.kafka.BootstrapServers, "SCHEMA_REGISTRY_URL="+s.registry.URL, "CLICKHOUSE_URL="+s.clickhouse.URL)
+	p.command.Stderr = p.output
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { p.kill() })
+	return p
+}
+
+func (p *process) kill() {
+	p.command.Process.Kill()
+	var exited *exec.ExitError
+	if err := p.command.Wait(); err != nil && !errors.As(err, &exited) {
+		return
+	}
+}
+
+func TestAWriterThatIsKilledAgainAndAgainLosesAndDoublesNothing(t *testing.T) {
+	s := newStack(t, false, "raw-trades")
+	total := 0
+	for range 6 {
+		p := s.spawn("a")
+		until := time.Now().Add(1500 * time.Millisecond)
+		for time.Now().Before(until) {
+			s.trades(total, 400)
+			total += 400
+			time.Sleep(20 * time.Millisecond)
+		}
+		p.kill()
+	}
+	s.flush()
+	last := s.spawn("a")
+	s.awaitRows("raw_trades", total)
+	last.command.Process.Signal(syscall.SIGTERM)
+	if err := last.command.Wait(); err != nil {
+		t.Fatalf("the drain ended with %v\n%s", err, last.output)
+	}
+	s.awaitRows("raw_trades", total)
+	for line := range bytes.Lines(last.output.Bytes()) {
+		var entry map[string]any
+		if json.Unmarshal(line, &entry) != nil {
+			t.Errorf("a log line that is no JSON: %s", line)
+		}
+	}
+	t.Logf("%d trades through 6 kills", total)
+}
+
+func TestTwoWritersShareATopicAndTakeOverFromEachOther(t *testing.T) {
+	s := newStack(t, false, "raw-trades")
+	total := 0
+	more := func() {
+		for range 15 {
+			s.trades(total, 300)
+			total += 300
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	_, stopA := s.start(Config{FlushInterval: 50 * time.Millisecond})
+	more()
+	_, stopB := s.start(Config{FlushInterval: 50 * time.Millisecond})
+	more()
+	stopA()
+	more()
+	_, stopC := s.start(Config{FlushInterval: 50 * time.Millisecond})
+	more()
+	stopB()
+	more()
+	s.flush()
+	s.awaitRows("raw_trades", total)
+	stopC()
+	s.awaitRows("raw_trades", total)
+}
+
+func TestAClickHouseThatIsAwayIsWaitedForWithBoundedMemory(t *testing.T) {
+	s := newStack(t, true, "raw-trades")
+	const limit = 4 << 20
+	w, _ := s.start(Config{MemoryLimit: limit, MaxBlockBytes: 1 << 20, FlushInterval: 50 * time.Millisecond})
+	s.trades(0, 1000)
+	s.flush()
+	s.awaitRows("raw_trades", 1000)
+	s.server.Kill()
+	s.trades(1000, 60_000)
+	s.flush()
+	s.await("not ready while ClickHouse is away", func() bool { return w.products[0].ready() != nil })
+	time.Sleep(2 * time.Second)
+	w.products[0].budget.mutex.Lock()
+	held := w.products[0].budget.total
+	w.products[0].budget.mutex.Unlock()
+	if held > limit {
+		t.Errorf("%d bytes are held, the limit is %d", held, limit)
+	}
+	s.server.Restart(t)
+	s.awaitRows("raw_trades", 61_000)
+	s.await("ready again", func() bool { return w.products[0].ready() == nil })
+}
