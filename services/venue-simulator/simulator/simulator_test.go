@@ -68,7 +68,7 @@ type client struct {
 
 func dial(t testing.TB, s *Server, path string) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	conn, response, err := websocket.Dial(ctx, "ws://"+s.Address()+path, nil)
 	if err != nil {

@@ -111,7 +111,10 @@ func (in *Instrument) fill() {
 	mid := int64(in.start)
 	bid, ask := mid, mid+max(1, int64(in.spread))
 	for range initLevels {
-		in.Bids = append(in.Bids, Level{bid, in.quantity(in.levelLots)})
+		// A cheap asset has fewer levels below its price than above: none stands at zero or less.
+		if bid > 0 {
+			in.Bids = append(in.Bids, Level{bid, in.quantity(in.levelLots)})
+		}
 		in.Asks = append(in.Asks, Level{ask, in.quantity(in.levelLots)})
 		bid -= in.distance()
 		ask += in.distance()

@@ -147,6 +147,9 @@ func TestBooksNeverCrossAndTradesTakeFromTheTouch(t *testing.T) {
 					if trade.Quantity < 1 || trade.Price < 1 {
 						t.Fatalf("%s: trade %+v", in.Symbol, trade)
 					}
+					if in.Style == synthetic.Immediate {
+						built[in.Index].take(t, in.Symbol, trade)
+					}
 				}
 			},
 			onBook: func(in *synthetic.Instrument, first int64, changes []synthetic.Change) {
@@ -203,6 +206,20 @@ func (b book) apply(changes []synthetic.Change) {
 			b[c.Side][c.Price] = c.Quantity
 		}
 	}
+}
+
+// take checks that a trade is at the best price of the side that it takes from, and not more than stands there. It works
+// on a book as it was published before the burst, so only where every change is published at once.
+func (b book) take(t interface{ Fatalf(string, ...any) }, symbol string, trade synthetic.Trade) {
+	side := synthetic.Ask
+	if trade.TakerSide == synthetic.Ask {
+		side = synthetic.Bid
+	}
+	best := b.levels(side)[0]
+	if trade.Price != best.Price || trade.Quantity > best.Quantity {
+		t.Fatalf("%s: trade %+v, the touch is %+v", symbol, trade, best)
+	}
+	b.apply([]synthetic.Change{{Side: side, Level: synthetic.Level{Price: best.Price, Quantity: best.Quantity - trade.Quantity}}})
 }
 
 func (b book) levels(side synthetic.Side) []synthetic.Level {
