@@ -15,8 +15,9 @@ import (
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
-// startApicurio runs Apicurio until the test ends. It is skipped without Java and Maven, except in CI.
-func startApicurio(t *testing.T) target {
+// install fetches the Apache stack's parts, once, and returns where they are. Without Java and Maven the test is skipped,
+// except in CI.
+func install(t *testing.T) (cache string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a JVM")
@@ -24,9 +25,9 @@ func startApicurio(t *testing.T) target {
 	for _, tool := range []string{"java", "mvn"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") == "true" {
-				t.Fatalf("Apicurio needs %s: %v", tool, err)
+				t.Fatalf("the Apache stack needs %s: %v", tool, err)
 			}
-			t.Skipf("Apicurio needs %s", tool)
+			t.Skipf("the Apache stack needs %s", tool)
 		}
 	}
 	cache, err := os.UserCacheDir()
@@ -40,16 +41,22 @@ func startApicurio(t *testing.T) target {
 	if err := apache.Install(t.Context(), cache); err != nil {
 		t.Fatal(err)
 	}
+	return cache
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	free.Close()
-	how, err := apache.Apicurio(apache.ApicurioConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address})
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer free.Close()
+	return free.Addr().String()
+}
+
+// launch runs a Java process until the test ends.
+func launch(t *testing.T, how apache.Command) {
+	t.Helper()
 	command := exec.Command(how.Path, how.Args...)
 	command.Env = append(os.Environ(), how.Env...)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -60,6 +67,17 @@ func startApicurio(t *testing.T) target {
 		_ = command.Process.Kill()
 		_ = command.Wait() // it was killed
 	})
+}
+
+// startApicurio runs Apicurio until the test ends.
+func startApicurio(t *testing.T) target {
+	t.Helper()
+	cache, address := install(t), freeAddress(t)
+	how, err := apache.Apicurio(apache.ApicurioConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch(t, how)
 	tg := target{name: "apicurio", url: fmt.Sprintf("http://%s%s", address, apache.ApicurioPath), apicurio: true}
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		response, err := http.Get(tg.url + "/subjects")
@@ -86,4 +104,20 @@ func TestContractOnApicurio(t *testing.T) {
 		defer client.Close()
 		ownClient(t, client)
 	})
+}
+
+// Ours keeps its state in a real Kafka as well as in the embedded broker.
+func TestContractOnOursOverApacheKafka(t *testing.T) {
+	cache, address := install(t), freeAddress(t)
+	how, err := apache.Kafka(t.Context(), apache.KafkaConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address, Controller: freeAddress(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch(t, how)
+	url, stop := start(t, address) // waits for the broker
+	runContract(t, target{name: "ours over Apache Kafka", url: url})
+	stop()
+	url, _ = start(t, address)
+	tg := target{name: "ours over Apache Kafka, restarted", url: url}
+	tg.want(t, tg.do(t, "GET", "/subjects/contract-0-value/versions", ""), 200, `[1]`)
 }
