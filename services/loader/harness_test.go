@@ -274,7 +274,7 @@ func (r *rig) metric(name string, labels ...string) float64 {
 	}
 	var sum float64
 	for _, family := range families {
-		if family.GetName() != "loader_"+name {
+		if family.GetName() != "streamforge_loader_"+name {
 			continue
 		}
 		for _, m := range family.GetMetric() {

@@ -31,13 +31,13 @@ func TestAHalfOpenConnectionIsReplacedAndAQuietOneIsNot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.startWith(func(a venue.Adapter) venue.Adapter {
-		return impatient{a, venue.Liveness{IdleTimeout: 400 * time.Millisecond}}
+		return impatient{a, venue.Liveness{IdleTimeout: 1500 * time.Millisecond}}
 	})
 	p := r.venue.accept(t)
 	p.send(trade("BTCUSDT", 1))
 	// Quiet, but the venue pings: healthy.
-	for range 8 {
-		time.Sleep(100 * time.Millisecond) // the passing of time is what is tested
+	for range 9 {
+		time.Sleep(200 * time.Millisecond) // the passing of time is what is tested
 		if err := p.ws.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}

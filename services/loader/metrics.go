@@ -44,27 +44,27 @@ func newMetrics(registerer prometheus.Registerer, bufferBytes func() float64) *m
 		restBudget:     gauges("rest_weight_budget", "Request weight that the loader allows itself a minute.", "venue"),
 		state:          gauges("connection_up", "1 while the connections of the feed are up.", feed...),
 		waits:          counters("start_waits_total", "Times the start had to wait, by what for.", "for"),
-		delivered:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "loader", Name: "delivered_total", Help: "Records that Kafka has acknowledged."}),
-		deliveryErrors: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "loader", Name: "delivery_errors_total", Help: "Records that Kafka refused for good; a GAP tells of them."}),
-		queueFull:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "loader", Name: "queue_full_total", Help: "Times the Kafka client's queue was full and the publisher waited."}),
+		delivered:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "delivered_total", Help: "Records that Kafka has acknowledged."}),
+		deliveryErrors: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "delivery_errors_total", Help: "Records that Kafka refused for good; a GAP tells of them."}),
+		queueFull:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "queue_full_total", Help: "Times the Kafka client's queue was full and the publisher waited."}),
 		publishLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "loader", Name: "publish_latency_seconds", Help: "From receipt to Kafka's acknowledgement, one record in 64.",
+			Namespace: "streamforge", Subsystem: "loader", Name: "publish_latency_seconds", Help: "From receipt to Kafka's acknowledgement, one record in 64.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18),
 		}),
 	}
 	registerer.MustRegister(m.records, m.bytes, m.dropped, m.droppedBytes, m.gaps, m.reconnects, m.dialFailures, m.connection,
 		m.snapshots, m.resyncs, m.refused, m.classes, m.rotations, m.skipped, m.discarded, m.resyncIn, m.restRequests,
 		m.restWeight, m.restBudget, m.state, m.waits, m.delivered, m.deliveryErrors, m.queueFull, m.publishLatency,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "loader", Name: "buffer_bytes", Help: "Bytes in use between the readers and the Kafka client."}, bufferBytes))
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "streamforge", Subsystem: "loader", Name: "buffer_bytes", Help: "Bytes in use between the readers and the Kafka client."}, bufferBytes))
 	return m
 }
 
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "loader", Name: name, Help: help}, labels)
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: name, Help: help}, labels)
 }
 
 func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "loader", Name: name, Help: help}, labels)
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "streamforge", Subsystem: "loader", Name: name, Help: help}, labels)
 }
 
 // feedMetrics are the counters of one feed, looked up once: a label lookup a frame would cost more than the frame.

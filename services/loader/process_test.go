@@ -240,6 +240,7 @@ func (v *testVenue) play(stop <-chan struct{}, pause time.Duration) (last <-chan
 // Loaders are killed again and again under load. Whatever is missing lies within a GAP LOADER_RESTART, nothing is there
 // twice, and the order of each run is whole.
 func TestAKilledLoaderLeavesAGapAndNothingTwice(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
@@ -307,6 +308,7 @@ func epochs(all []published) int {
 
 // The largest frame passes a real broker, and /readyz and /metrics say what is.
 func TestAProcessPublishesVerbatimAndDrains(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
@@ -340,6 +342,7 @@ func TestAProcessPublishesVerbatimAndDrains(t *testing.T) {
 
 // Whatever is wrong at the start is one clear line, and no stack trace.
 func TestAProcessSaysWhatIsWrongAtTheStart(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
@@ -370,6 +373,7 @@ func TestAProcessSaysWhatIsWrongAtTheStart(t *testing.T) {
 
 // A broker that goes away under load and comes back on its data: nothing is lost and nothing is there twice.
 func TestAProcessOutlivesItsBroker(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}

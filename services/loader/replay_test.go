@@ -37,6 +37,7 @@ func captures(t *testing.T) []string {
 
 // Each recording passes simulator and loader entry by entry: kind, symbol, request and bytes, in order, nothing else.
 func TestEachRecordingIsReplayedByteForByte(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}

@@ -75,13 +75,16 @@ func (s *stack) allFrames() map[string][]published {
 }
 
 // What the simulator's ledger says it sent and what raw-frames holds are the same payloads, as a multiset, over three
-// venues, live snapshots and a cut of every connection.
+// venues, live snapshots, lost, doubled, reordered and garbage frames, and a cut of every connection.
 func TestWhatTheSimulatorSentIsInKafka(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	ledger := filepath.Join(t.TempDir(), "ledger")
-	address := startSimulator(t, buildSimulator(t), "--ledger", ledger, "--frames-per-second", "3000", "--symbols", "20")
+	address := startSimulator(t, buildSimulator(t), "--ledger", ledger, "--frames-per-second", "3000", "--symbols", "20",
+		"--fault", "kind=drop,rate=0.001", "--fault", "kind=duplicate,rate=0.001", "--fault", "kind=reorder,rate=0.001",
+		"--fault", "kind=garbage,rate=0.001", "--fault", "kind=stale_snapshot,rate=0.2")
 	s := newStack(t)
 	p := s.start(simulatorConfig(t, address))
 	waitFor(t, "readiness", func() bool { status, _ := p.get("/readyz"); return status == 200 })
