@@ -200,6 +200,7 @@ func splitNumber(text []byte) (number, error) {
 		rest = rest[1:]
 	}
 	end, point := 0, false
+scan:
 	for ; end < len(rest); end++ {
 		switch c := rest[end]; {
 		case c-'0' <= 9 && point:
@@ -209,10 +210,9 @@ func splitNumber(text []byte) (number, error) {
 		case c == '.' && !point:
 			point = true
 		default:
-			goto exponent
+			break scan
 		}
 	}
-exponent:
 	n.digits = rest[:end]
 	if n.integer+n.fraction == 0 {
 		return n, ErrDecimalSyntax
