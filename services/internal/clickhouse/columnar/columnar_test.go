@@ -163,7 +163,7 @@ func TestABodyCutShortLeavesTheBlockAsItWas(t *testing.T) {
 }
 
 // readNative is a plain reader of the Native format, written for the tests: one map a row.
-func readNative(t testing.TB, data []byte) []map[string]any {
+func readNative(t failer, data []byte) []map[string]any {
 	t.Helper()
 	r := &nativeReader{t: t, data: data}
 	columns, rows := int(r.uvarint()), int(r.uvarint())
@@ -189,7 +189,7 @@ func readNative(t testing.TB, data []byte) []map[string]any {
 }
 
 type nativeReader struct {
-	t    testing.TB
+	t    failer
 	data []byte
 }
 
@@ -344,4 +344,11 @@ func reversed(b []byte) []byte {
 		out[len(b)-1-i] = b[i]
 	}
 	return out
+}
+
+// failer is what the reader of the tests needs of a *testing.T or *rapid.T.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }

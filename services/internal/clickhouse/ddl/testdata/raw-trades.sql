@@ -1,0 +1,26 @@
+CREATE TABLE IF NOT EXISTS `default`.`raw_trades`
+(
+    `venue` LowCardinality(String) COMMENT 'The venue, for example binance or kraken.',
+    `symbol` LowCardinality(String) COMMENT 'Canonical symbol: BTC-USDT spot, BTC-USDT-PERP perpetual, BTC-USDT-20261225 dated future.',
+    `venue_symbol` LowCardinality(String) COMMENT 'The venue\'s own spelling of the symbol.',
+    `trade_id` String COMMENT 'The venue\'s id of the trade; unique within venue and symbol.',
+    `price` Decimal(38, 18) COMMENT 'Price in the quote currency, exact.',
+    `quantity` Decimal(38, 18) COMMENT 'Quantity in the base currency (contracts where the venue trades in contracts), exact.',
+    `taker_side` Enum8('UNKNOWN' = 0, 'BUY' = 1, 'SELL' = 2) COMMENT 'The side of the order that took liquidity.',
+    `event_time` Nullable(DateTime64(6, 'UTC')) COMMENT 'The venue\'s time of the trade, UTC; null where the venue sends none.' CODEC(Delta(8), LZ4),
+    `received_at` DateTime64(6, 'UTC') COMMENT 'When the loader received the frame, UTC.' CODEC(Delta(8), LZ4),
+    `frame.topic_id` UUID COMMENT 'Kafka\'s topic id of raw-frames, a UUID in network byte order; a recreated topic has another.',
+    `frame.partition` Int32 COMMENT 'Partition of raw-frames.',
+    `frame.offset` Int64 COMMENT 'Offset in the partition.',
+    `frame.item` Int32 COMMENT 'Position in the frame, from 0, for a frame that holds several records.',
+    `_topic_id` UUID COMMENT 'Kafka\'s id of the topic that the row was read from; a recreated topic has another.',
+    `_partition` UInt32 COMMENT 'Partition of the row\'s record.',
+    `_offset` UInt64 COMMENT 'Offset of the row\'s record.' CODEC(Delta, LZ4),
+    `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.'
+)
+ENGINE = MergeTree
+PARTITION BY (toYYYYMMDD(received_at))
+ORDER BY (venue, symbol, received_at, trade_id)
+TTL toDateTime(`received_at`) + INTERVAL 30 DAY
+SETTINGS non_replicated_deduplication_window = 10000
+COMMENT 'Every trade of every configured venue and symbol, once, exact to the last digit.'
