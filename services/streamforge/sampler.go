@@ -83,7 +83,7 @@ func (s *sampler) Sample(ctx context.Context) Sample {
 	sample.At, sample.Elapsed, sample.Errors = now, now.Sub(s.started), nil
 	loader := scrape(ctx, s.stack.HTTP("loader"))
 	parser := scrape(ctx, s.stack.HTTP("parser"))
-	if v, ok := loader["streamforge_loader_frames_total"]; ok {
+	if v, ok := loader["streamforge_loader_records_total"]; ok {
 		sample.Frames = int64(v)
 	}
 	if v, ok := parser["streamforge_parser_trades_total"]; ok {

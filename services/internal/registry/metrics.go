@@ -11,13 +11,13 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer, cached func() float64) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "schema_registry_requests_total", Help: "Requests sent to the schema registry.",
+			Name: "streamforge_schema_registry_requests_total", Help: "Requests sent to the schema registry.",
 		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "schema_registry_failures_total", Help: "Requests that did not succeed, by kind.",
+			Name: "streamforge_schema_registry_failures_total", Help: "Requests that did not succeed, by kind.",
 		}, []string{"kind"}),
 		cached: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "schema_registry_cached_schemas", Help: "Schemas kept by id.",
+			Name: "streamforge_schema_registry_cached_schemas", Help: "Schemas kept by id.",
 		}, cached),
 	}
 	if r == nil {

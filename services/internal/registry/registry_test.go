@@ -96,7 +96,7 @@ func TestAnIdIsAskedForOnce(t *testing.T) {
 	if n := f.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	if n, _ := testutil.GatherAndCount(r, "schema_registry_requests_total", "schema_registry_cached_schemas"); n != 2 {
+	if n, _ := testutil.GatherAndCount(r, "streamforge_schema_registry_requests_total", "streamforge_schema_registry_cached_schemas"); n != 2 {
 		t.Errorf("%d metrics", n)
 	}
 }

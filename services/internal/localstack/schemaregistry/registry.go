@@ -504,3 +504,10 @@ func (r *Registry) ClearMode(ctx context.Context, subject string) (mode string, 
 	})
 	return mode, err
 }
+
+// isLoaded says whether the topic has been read.
+func (r *Registry) isLoaded() bool {
+	r.mutex.RLock()
+	defer r.mutex.RUnlock()
+	return r.loaded
+}

@@ -85,7 +85,8 @@ func (s *Server) write(w http.ResponseWriter, value any, err error) {
 		if !errors.As(err, &known) {
 			known = errStore("%v", err)
 		}
-		if known.status >= http.StatusInternalServerError {
+		// Before the topic has been read every client is told to come back; that is no fault.
+		if known.status >= http.StatusInternalServerError && s.registry.isLoaded() {
 			s.log.Error("request failed", "error", known.Message, "error_code", known.Code)
 		}
 		status, value = known.status, known
