@@ -159,6 +159,7 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 	}
 	p.log.Warn("a planned block cannot be repeated under its token, inserting what the table lacks",
 		"rows_planned", j.plan.Rows, "rows_read", rows, "same_hash", hash == j.plan.Hash, "age", age.String(), "horizon", horizon.String())
+	p.stopOld(ctx, j.plan)
 	have, err := p.present(ctx, j.plan)
 	if err != nil {
 		return err
@@ -167,9 +168,38 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 	if err != nil && !errors.Is(err, errIncomplete) {
 		return err
 	}
+	if err := p.awaitLetters(ctx); err != nil {
+		return err
+	}
 	p.metrics.repaired.WithLabelValues(p.topic).Inc()
 	j.block, j.repair = block, true
 	return nil
+}
+
+// stopOld ends an insert of the predecessor that may still run: what it inserts after the table was asked would double. A
+// server that refuses is a warning and no more: by now the insert is older than any that still runs.
+func (p *product) stopOld(ctx context.Context, plan blockPlan) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	token := plan.token(p.clusterID, p.spec.Database+"."+p.spec.Table)
+	if err := p.deps.ClickHouse.Exec(ctx, "KILL QUERY WHERE query_id LIKE '"+token+"-%' SYNC"); err != nil {
+		p.log.Warn("an old insert could not be looked for", "error", err.Error())
+	}
+}
+
+// awaitLetters waits until the dead letters of a repair are in Kafka.
+func (p *product) awaitLetters(ctx context.Context) error {
+	for {
+		settled, err := p.letters.settled()
+		if settled || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // horizon is how long the table remembers a block: its window, at the greatest rate of blocks that the contract allows.
@@ -222,7 +252,7 @@ func (p *product) reread(ctx context.Context, plan blockPlan, skip map[position]
 		assign = append(assign, kafka.Committed{TopicPartition: p.partitionName(r.Partition), Offset: r.From})
 		open[r.Partition] = r
 	}
-	consumer, err := kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{Assign: assign, QueuedMaxKBytes: 8192, MaxBatchRecords: 4096}, p.log, prometheus.NewRegistry())
+	consumer, err := kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{Assign: assign, Headers: skip != nil, QueuedMaxKBytes: 8192, MaxBatchRecords: 4096}, p.log, prometheus.NewRegistry())
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -307,9 +337,13 @@ func (b *rereading) take(ctx context.Context, records []kafka.Record) error {
 func (b *rereading) append(ctx context.Context, r *kafka.Record) error {
 	id, body, err := registry.ParseWire(r.Value)
 	if err != nil {
-		return fmt.Errorf("%s offset %d was a row when the block was planned: %w", r.Topic, r.Offset, err)
+		return b.bad(ctx, r, "bad-value", err)
 	}
 	plan, err := b.product.decoders.get(ctx, id)
+	var unknown *badRecordError
+	if errors.As(err, &unknown) {
+		return b.bad(ctx, r, unknown.class, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -317,5 +351,19 @@ func (b *rereading) append(ctx context.Context, r *kafka.Record) error {
 		b.block = columnar.NewBlock(plan.Layout())
 	}
 	origin := columnar.Origin{TopicID: b.plan.TopicID, Partition: r.Partition, Offset: r.Offset}
-	return plan.Append(b.block, &origin, body)
+	if err := plan.Append(b.block, &origin, body); err != nil {
+		return b.bad(ctx, r, "bad-value", err)
+	}
+	return nil
+}
+
+// bad takes a record that was a row when the block was planned and is none now. The first reading only counts: the number
+// of rows then differs and the block is repaired. The repair diverts what the table does not have.
+func (b *rereading) bad(ctx context.Context, r *kafka.Record, class string, cause error) error {
+	b.rows--
+	if b.skip == nil {
+		return nil
+	}
+	b.product.metrics.deadLetters.WithLabelValues(b.product.topic, class).Inc()
+	return b.product.letters.send(ctx, b.product.group, b.plan.TopicID, r, class, cause)
 }
