@@ -41,8 +41,8 @@ func (p *product) progress(now time.Time) error {
 // fullness says whether the open block should close for its size, and whether all blocks of the writer take too much.
 func (p *product) fullness() (full, crowded bool) {
 	held := 0
-	if p.job != nil && p.job.block != nil {
-		held += p.job.block.Footprint()
+	if p.job != nil {
+		held += int(p.job.held.Load())
 	}
 	if p.spare != nil {
 		held += p.spare.Footprint()
@@ -103,6 +103,7 @@ func (p *product) plan(now time.Time) error {
 		return nil
 	}
 	j := &job{plan: plan, block: p.open.block, oldest: p.open.oldest}
+	j.held.Store(int64(j.block.Footprint()))
 	p.open.block = nil
 	p.closed()
 	p.start(j)

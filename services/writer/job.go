@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -18,8 +19,11 @@ import (
 // job is one planned block on its way into the table. It runs in a goroutine of its own, so that polling goes on.
 type job struct {
 	plan blockPlan
-	// block of rows; nil for the block of a predecessor, whose rows are read again first.
-	block *columnar.Block
+	// block of rows; nil for the block of a predecessor, whose rows are read again first, into rebuilt. That one belongs to
+	// the job's goroutine until the job is done; held is its memory, in bytes.
+	block   *columnar.Block
+	rebuilt *columnar.Block
+	held    atomic.Int64
 	// oldest is the Kafka timestamp of the oldest record, in milliseconds; 0 is unknown.
 	oldest int64
 	// repair says that the token proves nothing: only what the table lacks is inserted.
@@ -42,22 +46,25 @@ func (p *product) start(j *job) {
 
 // execute inserts the job's block and returns when ClickHouse has it, or ctx ends.
 func (p *product) execute(ctx context.Context, j *job) error {
-	if j.block == nil {
+	rows := j.block
+	if rows == nil {
 		if err := p.retrying(ctx, classifyRebuild, func() error { return p.rebuild(ctx, j) }); err != nil {
 			return err
 		}
+		rows = j.rebuilt
 	}
-	if j.block.Rows() == 0 {
+	j.held.Store(int64(rows.Footprint()))
+	if rows.Rows() == 0 {
 		return nil
 	}
 	token := j.plan.token(p.clusterID, p.spec.Database+"."+p.spec.Table)
 	if j.repair {
-		token += fmt.Sprintf("-%d", j.block.Rows())
+		token += fmt.Sprintf("-%d", rows.Rows())
 	}
-	chunks := j.block.Native()
+	chunks := rows.Native()
 	block := clickhouse.Block{
-		Database: p.spec.Database, Table: p.spec.Table, Columns: j.block.Layout().Names(),
-		Chunks: chunks, Rows: j.block.Rows(), Token: token,
+		Database: p.spec.Database, Table: p.spec.Table, Columns: rows.Layout().Names(),
+		Chunks: chunks, Rows: rows.Rows(), Token: token,
 	}
 	began := time.Now()
 	attempt := 0
@@ -71,17 +78,17 @@ func (p *product) execute(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	p.acknowledged(j, chunks, began)
+	p.acknowledged(j, rows.Rows(), chunks, began)
 	return nil
 }
 
-func (p *product) acknowledged(j *job, chunks [][]byte, began time.Time) {
+func (p *product) acknowledged(j *job, rows int, chunks [][]byte, began time.Time) {
 	bytes := 0
 	for _, c := range chunks {
 		bytes += len(c)
 	}
 	m := p.metrics
-	m.rows.WithLabelValues(p.topic).Add(float64(j.block.Rows()))
+	m.rows.WithLabelValues(p.topic).Add(float64(rows))
 	m.bytes.WithLabelValues(p.topic).Add(float64(bytes))
 	m.blocks.WithLabelValues(p.topic).Inc()
 	m.insert.WithLabelValues(p.topic).Observe(time.Since(began).Seconds())
@@ -154,7 +161,7 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 	if err == nil && hash == j.plan.Hash && rows == j.plan.Rows && age < horizon {
 		p.log.Info("repeating a planned block", "rows", rows, "age", age.String())
 		p.metrics.recovered.WithLabelValues(p.topic).Inc()
-		j.block = block
+		j.rebuilt = block
 		return nil
 	}
 	p.log.Warn("a planned block cannot be repeated under its token, inserting what the table lacks",
@@ -172,7 +179,7 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 		return err
 	}
 	p.metrics.repaired.WithLabelValues(p.topic).Inc()
-	j.block, j.repair = block, true
+	j.rebuilt, j.repair = block, true
 	return nil
 }
 

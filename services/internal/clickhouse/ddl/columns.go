@@ -42,12 +42,13 @@ const (
 	MetaSchemaID  = "_schema_id"
 )
 
-// Meta returns the columns that the writer adds.
+// Meta returns the columns that the writer adds. Partition and offset are signed, as in Kafka and as in the coordinates of
+// the schemas: ClickHouse joins no Int64 to a UInt64, and a row is to be joined to the frame that it came from.
 func Meta() []Column {
 	return []Column{
 		{Name: MetaTopicID, Type: Simple("UUID"), Comment: "Kafka's id of the topic that the row was read from; a recreated topic has another."},
-		{Name: MetaPartition, Type: Simple("UInt32"), Comment: "Partition of the row's record."},
-		{Name: MetaOffset, Type: Simple("UInt64"), Codec: "Delta, LZ4", Comment: "Offset of the row's record."},
+		{Name: MetaPartition, Type: Simple("Int32"), Comment: "Partition of the row's record."},
+		{Name: MetaOffset, Type: Simple("Int64"), Codec: "Delta, LZ4", Comment: "Offset of the row's record."},
 		{Name: MetaSchemaID, Type: Simple("UInt32"), Comment: "The registry's id of the schema that the record was written with."},
 	}
 }
