@@ -47,8 +47,8 @@ type pipeline struct {
 	beforeStop func(program string)
 }
 
-// maxSymbolsPerFeed keeps a feed small enough that 32 partitions share the load of a busy venue.
-const maxSymbolsPerFeed = 25
+// maxSymbolsPerFeed lets a busy venue spread over several partitions.
+const maxSymbolsPerFeed = 75
 
 // liveSymbols are what a connection to a live venue asks for when nothing else is said.
 var liveSymbols = map[string][]string{

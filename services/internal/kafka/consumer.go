@@ -101,6 +101,7 @@ type Consumer struct {
 	records  []Record
 	headers  []Header
 	spans    []headerSpan
+	ended    []Committed       // partition ends that the batch brought
 	names    map[string]string // header names, interned
 	position map[TopicPartition]int64
 	unknown  map[string]time.Time // subscribed topics that the cluster does not know, since when

@@ -41,6 +41,11 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	}
 	c.parseHeaders()
 	c.advance()
+	// After the records of the same batch, whose positions lie before their partition's end.
+	for _, e := range c.ended {
+		c.position[e.TopicPartition] = e.Offset
+	}
+	c.ended = c.ended[:0]
 	return c.finishPoll()
 }
 
@@ -137,7 +142,7 @@ func (c *Consumer) errorRecord(raw *rdkafka.Raw, text string) {
 	switch kind := classify(raw.Code); {
 	case raw.Code == rdkafka.LocalPartitionEOF:
 		// The end lies after the control records, which no reader sees.
-		c.position[where] = raw.Offset
+		c.ended = append(c.ended, Committed{TopicPartition: where, Offset: raw.Offset})
 	case raw.Code == rdkafka.LocalMaxPollExceeded:
 		// librdkafka rejoins by itself with the next calls.
 		c.metrics.maxPoll.Inc()
