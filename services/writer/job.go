@@ -232,12 +232,12 @@ func (p *product) present(ctx context.Context, plan blockPlan) (map[position]boo
 			return nil, err
 		}
 		for rows.Next() {
-			var offset uint64
+			var offset int64
 			if err := rows.Scan(&offset); err != nil {
 				rows.Close()
 				return nil, err
 			}
-			have[position{r.Partition, int64(offset)}] = true
+			have[position{r.Partition, offset}] = true
 		}
 		err = rows.Err()
 		rows.Close()

@@ -302,12 +302,12 @@ func (p *product) lastInTable(ctx context.Context) (map[int32]int64, error) {
 	defer rows.Close()
 	last := map[int32]int64{}
 	for rows.Next() {
-		var partition uint32
-		var offset uint64
+		var partition int32
+		var offset int64
 		if err := rows.Scan(&partition, &offset); err != nil {
 			return nil, err
 		}
-		last[int32(partition)] = int64(offset)
+		last[partition] = offset
 	}
 	return last, rows.Err()
 }

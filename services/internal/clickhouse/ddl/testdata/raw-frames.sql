@@ -11,8 +11,8 @@ CREATE TABLE IF NOT EXISTS `default`.`raw_frames`
     `received_at` DateTime64(6, 'UTC') COMMENT 'When the loader received it, UTC.' CODEC(Delta(8), LZ4),
     `payload` String COMMENT 'The venue\'s bytes, untouched.' CODEC(ZSTD(3)),
     `_topic_id` UUID COMMENT 'Kafka\'s id of the topic that the row was read from; a recreated topic has another.',
-    `_partition` UInt32 COMMENT 'Partition of the row\'s record.',
-    `_offset` UInt64 COMMENT 'Offset of the row\'s record.' CODEC(Delta, LZ4),
+    `_partition` Int32 COMMENT 'Partition of the row\'s record.',
+    `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta, LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.'
 )
 ENGINE = MergeTree
