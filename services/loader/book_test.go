@@ -41,9 +41,9 @@ func TestASnapshotIsFetchedUntilItReachesTheFirstUpdate(t *testing.T) {
 	r.start()
 	p := r.venue.accept(t)
 	p.send(depthUpdate("BTCUSDT", 100, 105))
-	all := r.kafka.await(t, btcKey, "two snapshots", func(all []published) bool { return len(restBodies(all)) == 2 })
+	r.kafka.await(t, btcKey, "two snapshots", func(all []published) bool { return len(restBodies(all)) == 2 })
 	p.send(depthUpdate("BTCUSDT", 106, 107))
-	all = r.kafka.await(t, btcKey, "the second update", func(all []published) bool { return len(payloads(all)) == 2 })
+	all := r.kafka.await(t, btcKey, "the second update", func(all []published) bool { return len(payloads(all)) == 2 })
 	r.mustStop()
 	checkOrder(t, all)
 	if got := restBodies(all); !slices.Equal(got, []string{depthBody(99), depthBody(100)}) {
@@ -202,9 +202,9 @@ func TestAResyncIsAnsweredOnceByREST(t *testing.T) {
 	r.start()
 	p := r.venue.accept(t)
 	p.send(depthUpdate("BTCUSDT", 100, 105))
-	all := r.kafka.await(t, btcKey, "the first snapshot", func(all []published) bool { return len(restBodies(all)) == 1 })
+	r.kafka.await(t, btcKey, "the first snapshot", func(all []published) bool { return len(restBodies(all)) == 1 })
 	p.send(depthUpdate("BTCUSDT", 106, 107))
-	all = r.kafka.await(t, btcKey, "an update", func(all []published) bool { return len(payloads(all)) == 2 })
+	all := r.kafka.await(t, btcKey, "an update", func(all []published) bool { return len(payloads(all)) == 2 })
 	broken := all[len(all)-1]
 	waitFor(t, "the reader of requests", func() bool { return r.loader.Ready() == nil })
 

@@ -12,8 +12,10 @@ import (
 	"github.com/streamforge/streamforge/services/internal/records"
 )
 
-var classNames = [...]string{venue.Data: "data", venue.Heartbeat: "heartbeat", venue.Acknowledged: "acknowledged",
-	venue.Refused: "refused", venue.Notice: "notice", venue.GoingAway: "going_away", venue.Other: "other"}
+var classNames = [...]string{
+	venue.Data: "data", venue.Heartbeat: "heartbeat", venue.Acknowledged: "acknowledged",
+	venue.Refused: "refused", venue.Notice: "notice", venue.GoingAway: "going_away", venue.Other: "other",
+}
 
 // deliver takes one message of a connection, on the connection's reader goroutine. payload is valid during the call.
 func (l *link) deliver(c *connection, binary bool, now int64, payload []byte) {

@@ -358,8 +358,10 @@ func (l *Loader) begin(ctx context.Context, topic kafka.TopicDescription, schema
 			k.missing = missing{since: end.receivedAt, reason: market.GapLoaderRestart, detail: "the loader was not running, or what it held was not in Kafka"}
 		case end.beyond:
 			oldest := now - retentionMicros(topic)
-			k.missing = missing{since: oldest, reason: market.GapLoaderRestart,
-				detail: fmt.Sprintf("no record of this feed among the last %d of its partition: when it ran last is not known", tailMost)}
+			k.missing = missing{
+				since: oldest, reason: market.GapLoaderRestart,
+				detail: fmt.Sprintf("no record of this feed among the last %d of its partition: when it ran last is not known", tailMost),
+			}
 		}
 	}
 	return nil

@@ -199,9 +199,9 @@ func TestAFullBufferDropsTheNewestAndTellsOnce(t *testing.T) {
 		t.Fatalf("dropped %d, buffer %d", dropped, r.loader.buffer.Bytes())
 	}
 	r.kafka.setDown(false)
-	all := r.kafka.await(t, btcKey, "the gap", func(all []published) bool { return len(gaps(t, all, market.GapBufferFull)) > 0 })
+	r.kafka.await(t, btcKey, "the gap", func(all []published) bool { return len(gaps(t, all, market.GapBufferFull)) > 0 })
 	p.send("after")
-	all = r.kafka.await(t, btcKey, "a frame after the gap", func(all []published) bool {
+	all := r.kafka.await(t, btcKey, "a frame after the gap", func(all []published) bool {
 		texts := payloads(all)
 		return texts[len(texts)-1] == "after"
 	})

@@ -92,8 +92,10 @@ func TestARotationPublishesEachIDOnce(t *testing.T) {
 
 func TestARotationWithoutIDsLeavesAGapAndAFreshBook(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, FeedConfig{Name: "k", Venue: "kraken", Symbols: []string{"BTC-USD"}, Channels: []venue.Channel{venue.Book}, Depth: 25,
-		MaxConnectionAge: 300 * time.Millisecond})
+	r := newRig(t, FeedConfig{
+		Name: "k", Venue: "kraken", Symbols: []string{"BTC-USD"}, Channels: []venue.Channel{venue.Book}, Depth: 25,
+		MaxConnectionAge: 300 * time.Millisecond,
+	})
 	r.start()
 	old := r.venue.accept(t)
 	old.send(krakenBook("snapshot"))

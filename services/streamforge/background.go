@@ -63,8 +63,10 @@ func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
 }
 
 func (f *superviseFlags) arguments() []string {
-	args := []string{"--stack", f.Stack, "--symbols", fmt.Sprint(f.Symbols), "--seed", fmt.Sprint(f.Seed), "--rate", fmt.Sprint(f.Rate),
-		"--kafka-port", fmt.Sprint(f.KafkaPort), "--registry-port", fmt.Sprint(f.RegistryPort), "--clickhouse-port", fmt.Sprint(f.ClickHousePort)}
+	args := []string{
+		"--stack", f.Stack, "--symbols", fmt.Sprint(f.Symbols), "--seed", fmt.Sprint(f.Seed), "--rate", fmt.Sprint(f.Rate),
+		"--kafka-port", fmt.Sprint(f.KafkaPort), "--registry-port", fmt.Sprint(f.RegistryPort), "--clickhouse-port", fmt.Sprint(f.ClickHousePort),
+	}
 	if len(f.Venues) > 0 {
 		args = append(args, "--venues", strings.Join(f.Venues, ","))
 	}

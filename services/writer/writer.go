@@ -44,8 +44,6 @@ type Deps struct {
 type Writer struct {
 	deps     Deps
 	products []*product
-	admin    *kafka.Admin
-	letters  *letters
 }
 
 // New makes a Writer; nothing connects before Run.

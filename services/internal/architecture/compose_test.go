@@ -40,7 +40,7 @@ func loadProject(t *testing.T, environment ...string) (*types.Project, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cli.ProjectFromOptions(t.Context(), options)
+	return options.LoadProject(t.Context())
 }
 
 func project(t *testing.T) *types.Project {

@@ -165,14 +165,22 @@ func TestEverySinkTakesItsRecordsAsTheyAre(t *testing.T) {
 }
 
 var expected = map[string][2]string{
-	"raw-trades": {"SELECT toString(groupArray((toString(price), toString(quantity), taker_side, toString(event_time), toString(received_at), toString(frame.topic_id), frame.offset))) FROM (SELECT * FROM raw_trades ORDER BY _offset)",
-		"[[('-12345678901234567890.123456789012345678','1.5','BUY',NULL,'2026-01-01 00:00:00.123456','dead0102-0304-0506-0708-090a0b0c0d0e',1099511627776),('-12345678901234567890.123456789012345678','1.5','BUY','2026-01-01 00:00:00.123456','2026-01-01 00:00:00.123456','dead0102-0304-0506-0708-090a0b0c0d0e',1099511627776)]]"},
-	"raw-orderbooks": {"SELECT toString(groupArray((kind, last_update_id, toString(bids), length(asks), gap_reason))) FROM (SELECT * FROM raw_orderbooks ORDER BY _offset)",
-		`[[('UPDATE',9,'[(1.5,-12345678901234567890.123456789012345678),(-12345678901234567890.123456789012345678,1.5)]',0,NULL),('GAP',NULL,'[]',0,'lost\n\nbytes')]]`},
-	"raw-frames": {"SELECT toString(groupArray((kind, venue, request, hex(payload)))) FROM (SELECT * FROM raw_frames ORDER BY _offset)",
-		"[[('FRAME','kraken',NULL,'7B7D0A0A00'),('REST_SNAPSHOT','kraken','/api/v3/depth','7B7D0A0A00')]]"},
-	"dead-letters": {"SELECT toString(groupArray((status, schema_id, item, toString(headers), hex(ifNull(value, 'none'))))) FROM (SELECT * FROM dead_letters ORDER BY _offset)",
-		`[[('FAILED',3,-1,'[(\'producer\',\'x\'),(\'n\',NULL)]','000102'),('FAILED',NULL,-1,'[]','6E6F6E65')]]`},
+	"raw-trades": {
+		"SELECT toString(groupArray((toString(price), toString(quantity), taker_side, toString(event_time), toString(received_at), toString(frame.topic_id), frame.offset))) FROM (SELECT * FROM raw_trades ORDER BY _offset)",
+		"[[('-12345678901234567890.123456789012345678','1.5','BUY',NULL,'2026-01-01 00:00:00.123456','dead0102-0304-0506-0708-090a0b0c0d0e',1099511627776),('-12345678901234567890.123456789012345678','1.5','BUY','2026-01-01 00:00:00.123456','2026-01-01 00:00:00.123456','dead0102-0304-0506-0708-090a0b0c0d0e',1099511627776)]]",
+	},
+	"raw-orderbooks": {
+		"SELECT toString(groupArray((kind, last_update_id, toString(bids), length(asks), gap_reason))) FROM (SELECT * FROM raw_orderbooks ORDER BY _offset)",
+		`[[('UPDATE',9,'[(1.5,-12345678901234567890.123456789012345678),(-12345678901234567890.123456789012345678,1.5)]',0,NULL),('GAP',NULL,'[]',0,'lost\n\nbytes')]]`,
+	},
+	"raw-frames": {
+		"SELECT toString(groupArray((kind, venue, request, hex(payload)))) FROM (SELECT * FROM raw_frames ORDER BY _offset)",
+		"[[('FRAME','kraken',NULL,'7B7D0A0A00'),('REST_SNAPSHOT','kraken','/api/v3/depth','7B7D0A0A00')]]",
+	},
+	"dead-letters": {
+		"SELECT toString(groupArray((status, schema_id, item, toString(headers), hex(ifNull(value, 'none'))))) FROM (SELECT * FROM dead_letters ORDER BY _offset)",
+		`[[('FAILED',3,-1,'[(\'producer\',\'x\'),(\'n\',NULL)]','000102'),('FAILED',NULL,-1,'[]','6E6F6E65')]]`,
+	},
 }
 
 func text(t *testing.T, c *clickhouse.Client, query string) string {

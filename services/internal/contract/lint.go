@@ -70,8 +70,10 @@ func LintContracts(all []Contract, subjects []schemas.Subject) Problems {
 	for _, s := range subjects {
 		_, unclaimed := bySubject[s.Name]
 		if topic, isTopic := s.Topic(); isTopic && unclaimed && !slices.ContainsFunc(all, func(c Contract) bool { return c.Subject == s.Name }) {
-			problems = append(problems, Problem{Subject: "schema " + s.Name, File: strings.TrimSuffix(s.Path, ".avsc") + ".yaml",
-				What: "schemas/" + s.Path + " has no contract", Do: "add it: topic " + topic + " is created from its contract and nowhere else"})
+			problems = append(problems, Problem{
+				Subject: "schema " + s.Name, File: strings.TrimSuffix(s.Path, ".avsc") + ".yaml",
+				What: "schemas/" + s.Path + " has no contract", Do: "add it: topic " + topic + " is created from its contract and nowhere else",
+			})
 		}
 	}
 	return problems

@@ -29,8 +29,10 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 		wanted := g.wantedTopic(name)
 		have, exists := existing[name]
 		if !exists {
-			p.step(Step{Kind: KindTopic, Action: ActionCreate, Object: name, To: fmt.Sprintf("%d partitions, %s", wanted.Partitions, settings(wanted.Configs)),
-				What: fmt.Sprintf("create with %d partitions, %s", wanted.Partitions, settings(wanted.Configs))})
+			p.step(Step{
+				Kind: KindTopic, Action: ActionCreate, Object: name, To: fmt.Sprintf("%d partitions, %s", wanted.Partitions, settings(wanted.Configs)),
+				What: fmt.Sprintf("create with %d partitions, %s", wanted.Partitions, settings(wanted.Configs)),
+			})
 			continue
 		}
 		g.compareTopic(p, wanted, have)
@@ -61,8 +63,10 @@ func (g *Governance) compareTopic(p *Plan, wanted, have Topic) {
 			continue
 		}
 		same = false
-		p.step(Step{Kind: KindTopic, Action: ActionAlter, Object: wanted.Name, Setting: name, From: have.Configs[name], To: wanted.Configs[name],
-			What: fmt.Sprintf("%s: %s → %s", name, orNone(have.Configs[name]), wanted.Configs[name])})
+		p.step(Step{
+			Kind: KindTopic, Action: ActionAlter, Object: wanted.Name, Setting: name, From: have.Configs[name], To: wanted.Configs[name],
+			What: fmt.Sprintf("%s: %s → %s", name, orNone(have.Configs[name]), wanted.Configs[name]),
+		})
 	}
 	// A bound in bytes that the contract does not know can end a record's life before its retention.
 	if bytes := have.Configs["retention.bytes"]; bytes != "" && bytes != "-1" && wanted.Configs["retention.bytes"] == "" {

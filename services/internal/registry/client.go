@@ -168,7 +168,7 @@ func (c *Client) fetchByID(ctx context.Context, id int) (Schema, error) {
 		if r.Err != nil {
 			return Schema{}, r.Err
 		}
-		return *(r.Val.(*Schema)), nil
+		return *r.Val.(*Schema), nil
 	}
 }
 

@@ -58,6 +58,7 @@ func numbersOf(in *synthetic.Instrument) numbers {
 func (n numbers) price(dst []byte, v int64) []byte {
 	return appendFixed(dst, v, n.priceDigits, n.pricePad)
 }
+
 func (n numbers) lots(dst []byte, v int64) []byte { return appendFixed(dst, v, n.lotDigits, n.lotPad) }
 
 // binanceTrade is a trade as the spot or the futures market writes it. m says that the buyer was the maker.

@@ -103,7 +103,8 @@ func anyShape(t *rapid.T, name string) shape {
 		return optional(s)
 	case 1:
 		items := s
-		return shape{map[string]any{"type": "array", "items": items.schema},
+		return shape{
+			map[string]any{"type": "array", "items": items.schema},
 			func(t *rapid.T) any { return listOf(t, items) },
 			func(v any) any {
 				out := []any{}
@@ -111,10 +112,12 @@ func anyShape(t *rapid.T, name string) shape {
 					out = append(out, items.canon(item))
 				}
 				return out
-			}}
+			},
+		}
 	case 2:
 		values := s
-		return shape{map[string]any{"type": "map", "values": values.schema},
+		return shape{
+			map[string]any{"type": "map", "values": values.schema},
 			func(t *rapid.T) any {
 				m := map[string]any{}
 				for _, k := range rapid.SliceOfNDistinct(rapid.StringN(0, 8, -1), 0, 4, rapid.ID[string]).Draw(t, "keys") {
@@ -128,7 +131,8 @@ func anyShape(t *rapid.T, name string) shape {
 					out[k] = values.canon(item)
 				}
 				return out
-			}}
+			},
+		}
 	case 3:
 		a, b := scalarShape(t, name+"x"), optional(scalarShape(t, name+"y"))
 		record := map[string]any{"type": "record", "name": "R" + name, "fields": []any{map[string]any{"name": "a", "type": a.schema}, map[string]any{"name": "b", "type": b.schema}}}
@@ -158,7 +162,8 @@ func listOf(t *rapid.T, items shape) any {
 // optional makes a union with null; goavro wraps the value in a map under the branch's name.
 func optional(s shape) shape {
 	branches := []any{"null", s.schema}
-	return shape{branches,
+	return shape{
+		branches,
 		func(t *rapid.T) any {
 			if rapid.Bool().Draw(t, "null") {
 				return nil
@@ -173,7 +178,8 @@ func optional(s shape) shape {
 				return s.canon(inner)
 			}
 			return nil
-		}}
+		},
+	}
 }
 
 func branchName(schema any) string {

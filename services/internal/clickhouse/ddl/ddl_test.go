@@ -105,8 +105,15 @@ func TestAnOlderTableGrowsTowardsItsSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := ddl.Spec{Database: "d", Table: "t"}
-	existing := []ddl.ExistingColumn{{Name: "a", Type: "Int64"}, {Name: "side", Type: "Enum8('X' = 0, 'Y' = 1)"}, {Name: "mine", Type: "String"},
-		{Name: "_topic_id", Type: "UUID"}, {Name: "_partition", Type: "Int32"}, {Name: "_offset", Type: "Int64"}, {Name: "_schema_id", Type: "UInt32"}}
+	existing := []ddl.ExistingColumn{
+		{Name: "a", Type: "Int64"},
+		{Name: "side", Type: "Enum8('X' = 0, 'Y' = 1)"},
+		{Name: "mine", Type: "String"},
+		{Name: "_topic_id", Type: "UUID"},
+		{Name: "_partition", Type: "Int32"},
+		{Name: "_offset", Type: "Int64"},
+		{Name: "_schema_id", Type: "UInt32"},
+	}
 	statements, err := ddl.Alter(spec, existing, columns, ddl.Options{})
 	if err != nil {
 		t.Fatal(err)

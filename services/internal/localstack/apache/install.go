@@ -138,7 +138,7 @@ func installApicurio(ctx context.Context, cacheDir string) error {
 		}
 		archives, err := filepath.Glob(filepath.Join(dir, "*.tar.gz"))
 		if err != nil || len(archives) != 1 {
-			return fmt.Errorf("Maven fetched %s but left %d archives in %s", artifact, len(archives), dir)
+			return fmt.Errorf("mvn fetched %s but left %d archives in %s", artifact, len(archives), dir)
 		}
 		if err := extract(archives[0], dir); err != nil {
 			return fmt.Errorf("unpacking %s: %w", archives[0], err)

@@ -237,8 +237,10 @@ func TestTheSameTokenInsertsOnceAndHealsTheView(t *testing.T) {
 	body := nativeStrings(t, 1, [][]byte{[]byte("a"), []byte("a")})
 	send := func(token string) {
 		t.Helper()
-		status, answer := post(t, address, url.Values{"query": {in("INSERT INTO $t (n, s) FORMAT Native")}, "insert_deduplication_token": {token},
-			"deduplicate_blocks_in_dependent_materialized_views": {"1"}, "async_insert": {"0"}}, bytes.NewReader(body))
+		status, answer := post(t, address, url.Values{
+			"query": {in("INSERT INTO $t (n, s) FORMAT Native")}, "insert_deduplication_token": {token},
+			"deduplicate_blocks_in_dependent_materialized_views": {"1"}, "async_insert": {"0"},
+		}, bytes.NewReader(body))
 		if status != 200 {
 			t.Fatalf("status %d: %s", status, answer)
 		}

@@ -159,10 +159,18 @@ var contract = []step{
 			level, schema string
 			allowed       bool
 		}{
-			{"BACKWARD", tradeBad, false}, {"BACKWARD", tradeLess, true}, {"BACKWARD_TRANSITIVE", tradeBad, false},
-			{"FORWARD", tradeBad, true}, {"FORWARD", tradeLess, false}, {"FORWARD_TRANSITIVE", tradeLess, false},
-			{"FULL", tradeBad, false}, {"FULL", tradeLess, false}, {"FULL", tradeV2, true}, {"FULL_TRANSITIVE", tradeV2, true},
-			{"NONE", tradeBad, true}, {"NONE", tradeLess, true},
+			{"BACKWARD", tradeBad, false},
+			{"BACKWARD", tradeLess, true},
+			{"BACKWARD_TRANSITIVE", tradeBad, false},
+			{"FORWARD", tradeBad, true},
+			{"FORWARD", tradeLess, false},
+			{"FORWARD_TRANSITIVE", tradeLess, false},
+			{"FULL", tradeBad, false},
+			{"FULL", tradeLess, false},
+			{"FULL", tradeV2, true},
+			{"FULL_TRANSITIVE", tradeV2, true},
+			{"NONE", tradeBad, true},
+			{"NONE", tradeLess, true},
 		} {
 			subject := strings.ToLower(s + "-" + c.level + "-" + fmt.Sprint(len(c.schema)))
 			put := func() {

@@ -154,15 +154,21 @@ func TestOtherRecordingsOfTheseFormsWorkTheSame(t *testing.T) {
 		frames, snapshots             int64
 		restSymbol, request           string
 	}{
-		{name: "plain hftbacktest, two symbols, a REST body told by its ids",
+		{
+			name:    "plain hftbacktest, two symbols, a REST body told by its ids",
 			content: "1723161253937085768 " + binance("BTCUSDT", "500") + "\n1723161253937085769 " + binance("ETHUSDT", "90") + "\n1723161253937085770 " + `{"lastUpdateId":88,"bids":[],"asks":[]}` + "\n",
-			venue:   "binance", symbols: "BTCUSDT,ETHUSDT", frames: 2, snapshots: 1, restSymbol: "ETHUSDT", request: "/api/v3/depth?symbol=ETHUSDT&limit=100"},
-		{name: "cryptofeed with a configuration line and a recorded REST request",
+			venue:   "binance", symbols: "BTCUSDT,ETHUSDT", frames: 2, snapshots: 1, restSymbol: "ETHUSDT", request: "/api/v3/depth?symbol=ETHUSDT&limit=100",
+		},
+		{
+			name:    "cryptofeed with a configuration line and a recorded REST request",
 			content: "configuration: {}\nhttps://api.binance.com/api/v3/exchangeInfo -> 1.0: {\"symbols\":[]}\nwss://stream.binance.com:9443/stream <-> 1.5\n2.25: " + binance("BTCUSDT", "5") + "\nhttps://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=5000 -> 3: " + `{"lastUpdateId":5,"bids":[],"asks":[]}`,
-			venue:   "binance", symbols: "BTCUSDT", frames: 1, snapshots: 1, restSymbol: "BTCUSDT", request: "/api/v3/depth?symbol=BTCUSDT&limit=5000"},
-		{name: "frames of Bybit derivatives",
+			venue:   "binance", symbols: "BTCUSDT", frames: 1, snapshots: 1, restSymbol: "BTCUSDT", request: "/api/v3/depth?symbol=BTCUSDT&limit=5000",
+		},
+		{
+			name:    "frames of Bybit derivatives",
 			content: `1723161253937085768 {"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1,"data":{"s":"BTCUSDT","b":[],"a":[],"u":1,"seq":1},"cts":1}` + "\n" + `1723161253937085769 {"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[{"T":1,"s":"BTCUSDT","S":"Buy","v":"1","p":"2","L":"PlusTick","i":"x","BT":false}]}`,
-			venue:   "bybit-linear", symbols: "BTCUSDT", frames: 2},
+			venue:   "bybit-linear", symbols: "BTCUSDT", frames: 2,
+		},
 		{name: "a JSON document a line", content: `{"channel":"heartbeat"}` + "\n" + `{"channel":"trade","type":"update","data":[{"symbol":"ETH/USD"}]}` + "\n", venue: "kraken", symbols: "ETH/USD", frames: 2},
 		{name: "cbcap with a frame of two lines", content: "CBCAP1 kraken XRP/USD 1000\n7 23\n{\"channel\":\"heartbeat\"}\n9 3\n{\n}\n", venue: "kraken", symbols: "", frames: 2},
 	}

@@ -133,9 +133,15 @@ func (f *findings) decide(urls []string) (string, error) {
 
 func venueOfURLs(urls []string) string {
 	hosts := []struct{ part, venue string }{
-		{"fstream.binance", "binance-usdm"}, {"fapi.binance", "binance-usdm"}, {"binance.", "binance"},
-		{"kraken.com/v2", "kraken"}, {"coinbase", "coinbase"}, {"okx.com", "okx"}, {"okex.com", "okx"},
-		{"bybit.com/v5/public/linear", "bybit-linear"}, {"bybit.com", "bybit"},
+		{"fstream.binance", "binance-usdm"},
+		{"fapi.binance", "binance-usdm"},
+		{"binance.", "binance"},
+		{"kraken.com/v2", "kraken"},
+		{"coinbase", "coinbase"},
+		{"okx.com", "okx"},
+		{"okex.com", "okx"},
+		{"bybit.com/v5/public/linear", "bybit-linear"},
+		{"bybit.com", "bybit"},
 	}
 	for _, u := range urls {
 		for _, h := range hosts {

@@ -63,7 +63,7 @@ func (c Config) validate() error {
 		}
 	}
 	if c.Password != "" && c.User == "" {
-		errs = append(errs, errors.New("Password is set without User"))
+		errs = append(errs, errors.New("a Password is set without a User"))
 	}
 	return errors.Join(errs...)
 }

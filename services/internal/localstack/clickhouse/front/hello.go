@@ -49,8 +49,10 @@ func (f *Front) answerHello(out *answer, q *request) error {
 	version.Append(f.hello.version)
 	zone.Append(f.hello.timezone)
 	input := proto.Input{
-		{Name: "displayName()", Data: name}, {Name: "version()", Data: version},
-		{Name: "revision()", Data: &revision}, {Name: "timezone()", Data: zone},
+		{Name: "displayName()", Data: name},
+		{Name: "version()", Data: version},
+		{Name: "revision()", Data: &revision},
+		{Name: "timezone()", Data: zone},
 	}
 	var buffer proto.Buffer
 	block := proto.Block{Info: proto.BlockInfo{BucketNum: -1}, Columns: len(input), Rows: 1}

@@ -35,8 +35,10 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		rowsWritten: prometheus.NewCounter(counter("rows_written_total", "Rows that the engine says it wrote.")),
 		running:     prometheus.NewGauge(gauge("queries_running", "Queries in the engine now.")),
 		waiting:     prometheus.NewGauge(gauge("requests_waiting", "Requests that wait for a place now.")),
-		querySeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "query_seconds",
-			Help: "Time of a query in the engine, without waiting and receiving.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9)}, []string{"kind"}),
+		querySeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "query_seconds",
+			Help: "Time of a query in the engine, without waiting and receiving.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{"kind"}),
 	}
 	if registerer == nil {
 		return m, nil

@@ -6,6 +6,8 @@ import (
 )
 
 // ErrSeveral says that a text holds more than one statement.
+//
+//lint:ignore ST1005 a client compares the beginning of the text with what a ClickHouse server answers
 var ErrSeveral = errors.New("Syntax error (Multi-statements are not allowed): the text holds several statements, send them one by one")
 
 // Statement is what a text asks for.
