@@ -36,15 +36,30 @@ type frameReader struct {
 	ownID int
 	own   string
 
+	// grace is unknownIDGrace, and now the clock; tests replace them.
+	grace time.Duration
+	now   func() time.Time
+
 	projections map[int]func(dst, body []byte) ([]byte, error)
-	denied      map[int]time.Time
+	denied      map[int]denial
 	buffer      []byte
 }
+
+// denial is how long the registry has said, without a pause, that it does not know an id.
+type denial struct{ first, last time.Time }
+
+const (
+	// maxPause between two denials of one: a registry that was not asked has not denied anything.
+	maxPause = unknownIDGrace / 2
+	// maxDenied bounds the ids that are remembered as denied: garbage can hold any.
+	maxDenied = 1024
+)
 
 func newFrameReader(source schemaSource, ownID int, own string) *frameReader {
 	return &frameReader{
 		source: source, ownID: ownID, own: own,
-		projections: map[int]func(dst, body []byte) ([]byte, error){}, denied: map[int]time.Time{},
+		grace: unknownIDGrace, now: time.Now,
+		projections: map[int]func(dst, body []byte) ([]byte, error){}, denied: map[int]denial{},
 	}
 }
 
@@ -78,23 +93,35 @@ func (f *frameReader) projection(ctx context.Context, id int) (func(dst, body []
 	schema, err := f.source.SchemaByID(ctx, id)
 	switch {
 	case errors.Is(err, registry.ErrUnknownID):
-		first, seen := f.denied[id]
-		if !seen {
-			first = time.Now()
-			f.denied[id] = first
-		}
-		if time.Since(first) >= unknownIDGrace {
-			return nil, &badRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s", id, unknownIDGrace)}
-		}
-		return nil, fmt.Errorf("schema id %d: the registry does not know it; waiting up to %s before it counts as bad: %w", id, unknownIDGrace, err)
+		return nil, f.unknown(id, err)
 	case err != nil:
-		return nil, fmt.Errorf("schema id %d: asking the registry: %w", id, err)
+		// A registry that was away denies nothing; when it is back, it is given its time again.
+		delete(f.denied, id)
+		return nil, &blockedError{"registry", fmt.Errorf("schema id %d: asking the registry: %w", id, err)}
 	}
 	delete(f.denied, id)
 	project, err := avro.NewProjection(schema.Text, f.own)
 	if err != nil {
-		return nil, fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a parser that knows it: %w", id, err)
+		return nil, &blockedError{"schema", fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a parser that knows it: %w", id, err)}
 	}
 	f.projections[id] = project
 	return project, nil
+}
+
+// unknown judges an id that the registry has just denied: the record is bad once that has lasted for the grace.
+func (f *frameReader) unknown(id int, err error) error {
+	now := f.now()
+	d, seen := f.denied[id]
+	if !seen || now.Sub(d.last) > maxPause && now.Sub(d.first) < f.grace+maxPause {
+		d.first = now
+	}
+	d.last = now
+	if len(f.denied) >= maxDenied {
+		clear(f.denied)
+	}
+	f.denied[id] = d
+	if now.Sub(d.first) >= f.grace {
+		return &badRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s", id, f.grace)}
+	}
+	return &blockedError{"unknown-id", fmt.Errorf("schema id %d: the registry does not know it; waiting up to %s before it counts as bad: %w", id, f.grace, err)}
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxKinds bounds the label of unknown kinds, which a venue chooses.
+// maxKinds bounds the label of kinds, which a venue chooses.
 const maxKinds = 64
 
 type metrics struct {
@@ -12,14 +12,10 @@ type metrics struct {
 	ignored, unknown            *prometheus.CounterVec
 	connections                 *prometheus.CounterVec
 	deadLetters                 *prometheus.CounterVec
-	floods                      prometheus.Counter
+	blocks                      *prometheus.CounterVec
+	isBlocked                   prometheus.Gauge
 
-	kinds     map[string]bool
-	deadCount int64
-}
-
-type venueMetrics struct {
-	frames, trades, books, gaps prometheus.Counter
+	kinds map[string]bool
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -35,31 +31,17 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		unknown:     counter("unknown_frames_total", "Frames of a kind that this build does not know.", "venue", "kind"),
 		connections: counter("connection_events_total", "OPEN and CLOSE records seen.", "venue", "kind"),
 		deadLetters: counter("dead_letters_total", "Dead letters written.", "class"),
-		floods: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "streamforge", Subsystem: "parser", Name: "dead_letter_floods_total",
-			Help: "Times that the share of bad records was over the contract's limit and the parser stopped to wait.",
+		blocks:      counter("blocked_batches_total", "Times that a batch was put back because of something that is not in its records.", "cause"),
+		isBlocked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "streamforge", Subsystem: "parser", Name: "blocked", Help: "1 while a batch is put back again and again.",
 		}),
 		kinds: map[string]bool{},
 	}
-	registerer.MustRegister(m.frames, m.trades, m.books, m.gaps, m.ignored, m.unknown, m.connections, m.deadLetters, m.floods)
+	registerer.MustRegister(m.frames, m.trades, m.books, m.gaps, m.ignored, m.unknown, m.connections, m.deadLetters, m.blocks, m.isBlocked)
 	return m
 }
 
-func (m *metrics) venue(name string) *venueMetrics {
-	return &venueMetrics{
-		frames: m.frames.WithLabelValues(name), trades: m.trades.WithLabelValues(name),
-		books: m.books.WithLabelValues(name), gaps: m.gaps.WithLabelValues(name),
-	}
-}
-
-func (m *metrics) ignoredKind(venue, kind string) {
-	m.ignored.WithLabelValues(venue, m.bounded(kind)).Inc()
-}
-
-func (m *metrics) unknownKind(venue, kind string) {
-	m.unknown.WithLabelValues(venue, m.bounded(kind)).Inc()
-}
-
+// bounded keeps a kind from making more than maxKinds series.
 func (m *metrics) bounded(kind string) string {
 	if m.kinds[kind] {
 		return kind
@@ -69,9 +51,4 @@ func (m *metrics) bounded(kind string) string {
 	}
 	m.kinds[kind] = true
 	return kind
-}
-
-func (m *metrics) dead(class string) {
-	m.deadCount++
-	m.deadLetters.WithLabelValues(class).Inc()
 }

@@ -25,6 +25,7 @@ const (
 	BadValue      = "bad-value"      // a body that its own schema does not describe
 	NotWireFormat = "not-wire"       // no magic byte and schema id
 	UnknownSchema = "unknown-schema" // the registry has denied the id for a minute
+	TooLarge      = "too-large"      // what was made of it is larger than its topic takes
 	RejectedRow   = "rejected-row"   // the sink refuses this row
 )
 

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// Flood watches the share of bad records over the last minute.
+// Flood watches the share of bad records over the last minute. The zero Limit allows none at all, 1 any number.
 type Flood struct {
-	// Limit is the share, for example 0.05, above which Check fails.
+	// Limit is the share, for example 0.05, above which records are no longer admitted.
 	Limit float64
-	// Least is how many bad records there must be in the minute before the share means anything.
+	// Least is how many bad records there must be in the minute before the share means anything: one bad record among the
+	// first three of a day is no flood. 0 means DefaultLeast.
 	Least int64
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -20,6 +21,9 @@ type Flood struct {
 	}
 }
 
+// DefaultLeast is Flood's Least where none is given.
+const DefaultLeast = 20
+
 // FloodError says that too large a share of a minute's records is bad.
 type FloodError struct {
 	Topic      string
@@ -28,11 +32,25 @@ type FloodError struct {
 }
 
 func (e *FloodError) Error() string {
-	return fmt.Sprintf("topic %s: %d of the last minute's %d records are bad, more than the %.1f %% that its contract allows (deadLetterRate); the partition waits: see the dead letters, mend the cause, restart",
+	return fmt.Sprintf("topic %s: %d of the last minute's %d records are bad, more than the %.1f %% that its contract allows (deadLetterRate); the partition waits: see the dead letters and mend the cause",
 		e.Topic, e.Dead, e.Seen, e.Limit*100)
 }
 
-// Add counts records seen and, among them, bad ones.
+// Admit counts records, bad ones among them, or returns a *FloodError when with them the last minute would be over the
+// limit. What is not admitted is not counted, so it may be tried again: it is admitted when the minute has passed and
+// it is not a flood by itself.
+func (f *Flood) Admit(topic string, seen, dead int64) error {
+	if dead > 0 {
+		before, bad := f.Minute()
+		if over := bad + dead; f.Limit <= 0 || over >= f.least() && float64(over) > f.Limit*float64(before+seen) {
+			return &FloodError{Topic: topic, Seen: before + seen, Dead: over, Limit: f.Limit}
+		}
+	}
+	f.Add(seen, dead)
+	return nil
+}
+
+// Add counts without asking; negative numbers take back what was admitted and then not done.
 func (f *Flood) Add(seen, dead int64) {
 	second := f.second()
 	slot := &f.slots[second%60]
@@ -43,20 +61,23 @@ func (f *Flood) Add(seen, dead int64) {
 	slot.dead += dead
 }
 
-// Check returns a *FloodError when the last minute is over the limit.
-func (f *Flood) Check(topic string) error {
+// Minute returns the last minute's counts.
+func (f *Flood) Minute() (seen, dead int64) {
 	second := f.second()
-	var seen, dead int64
 	for i := range f.slots {
 		if second-f.slots[i].second < 60 {
 			seen += f.slots[i].seen
 			dead += f.slots[i].dead
 		}
 	}
-	if dead >= max(f.Least, 1) && float64(dead) > f.Limit*float64(seen) {
-		return &FloodError{Topic: topic, Seen: seen, Dead: dead, Limit: f.Limit}
+	return seen, dead
+}
+
+func (f *Flood) least() int64 {
+	if f.Least > 0 {
+		return f.Least
 	}
-	return nil
+	return DefaultLeast
 }
 
 func (f *Flood) second() int64 {

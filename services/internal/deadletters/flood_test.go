@@ -9,25 +9,45 @@ import (
 func TestAFloodIsAShareOfTheLastMinute(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	f := &Flood{Limit: 0.05, Least: 10, Now: func() time.Time { return now }}
-	f.Add(1000, 50)
-	if err := f.Check("raw-frames"); err != nil {
+	if err := f.Admit("raw-frames", 1000, 50); err != nil {
 		t.Fatalf("5 %% is not over 5 %%: %v", err)
 	}
-	f.Add(0, 1)
 	var flood *FloodError
-	if err := f.Check("raw-frames"); !errors.As(err, &flood) || flood.Dead != 51 || flood.Seen != 1000 {
-		t.Fatalf("error %v", err)
+	for range 3 {
+		// What is refused is not counted: trying again changes nothing.
+		if err := f.Admit("raw-frames", 1, 1); !errors.As(err, &flood) || flood.Dead != 51 || flood.Seen != 1001 {
+			t.Fatalf("error %v", err)
+		}
 	}
 	now = now.Add(60 * time.Second)
-	if err := f.Check("raw-frames"); err != nil {
+	if err := f.Admit("raw-frames", 1, 1); err != nil {
 		t.Fatalf("a minute later: %v", err)
+	}
+	if seen, dead := f.Minute(); seen != 1 || dead != 1 {
+		t.Fatalf("the minute holds %d, %d bad", seen, dead)
 	}
 }
 
 func TestAFewBadRecordsOfFewAreNoFlood(t *testing.T) {
-	f := &Flood{Limit: 0.05, Least: 10}
-	f.Add(9, 9)
-	if err := f.Check("raw-frames"); err != nil {
+	f := &Flood{Limit: 0.05}
+	if err := f.Admit("raw-frames", DefaultLeast-1, DefaultLeast-1); err != nil {
 		t.Fatal(err)
+	}
+	if err := f.Admit("raw-frames", 1, 1); err == nil {
+		t.Fatal("no flood")
+	}
+	f.Add(-1, -1)
+	if err := f.Admit("raw-frames", 1, 0); err != nil {
+		t.Fatalf("a good record is refused: %v", err)
+	}
+}
+
+func TestLimitsThatAllowNoneAndAll(t *testing.T) {
+	none, all := &Flood{}, &Flood{Limit: 1}
+	if none.Admit("t", 1000, 1) == nil {
+		t.Error("a limit of 0 admits a bad record")
+	}
+	if none.Admit("t", 1000, 0) != nil || all.Admit("t", 1000, 1000) != nil {
+		t.Error("a good record, or a limit of 1, is refused")
 	}
 }

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/market/venue/all"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// Config of a parser.
+type Config struct {
+	Group          string        `name:"group" env:"PARSER_GROUP" default:"parser" help:"Consumer group."`
+	Ordinal        int           `name:"ordinal" env:"PARSER_ORDINAL" default:"0" help:"Number of this instance, stable over restarts and different in each: it makes the transactional id."`
+	CommitInterval time.Duration `name:"commit-interval" env:"PARSER_COMMIT_INTERVAL" default:"50ms" help:"Time between transactions' commits."`
+	DeadLetterRate *float64      `name:"dead-letter-rate" env:"PARSER_DEAD_LETTER_RATE" help:"Share of a minute's frames that may be bad before the parser stops and waits; 1 lifts the limit. The contract of raw-frames decides where this is not given."`
+
+	// unknownIDGrace replaces 60 s in tests.
+	unknownIDGrace time.Duration
+}
+
+// Deps are what a parser rests on.
+type Deps struct {
+	Kafka     kafka.ClientConfig
+	Registry  *registry.Client
+	Contracts []contract.Contract
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+	// Producer is program@version, for the records' header and for dead letters.
+	Producer string
+}
+
+// Service is the parser with its connections.
+type Service struct {
+	config  Config
+	deps    Deps
+	limit   float64
+	metrics *metrics
+	admin   *kafka.Admin
+
+	running atomic.Pointer[kafka.Processor]
+	blocked atomic.Pointer[string]
+}
+
+// New makes a Service; it connects to nothing yet.
+func New(config Config, deps Deps) (*Service, error) {
+	s := &Service{config: config, deps: deps, metrics: newMetrics(deps.Metrics)}
+	if config.DeadLetterRate != nil {
+		s.limit = *config.DeadLetterRate
+	} else {
+		frames, ok := contract.Find(deps.Contracts, topicFrames)
+		if !ok {
+			return nil, fmt.Errorf("no contract of %s to take the dead letter rate from; set --dead-letter-rate", topicFrames)
+		}
+		s.limit = frames.DeadLetterRate
+	}
+	var err error
+	s.admin, err = kafka.NewAdmin(deps.Kafka)
+	return s, err
+}
+
+// Ready says why the parser is not at work: it waits for a registry, a broker or partitions, or a record blocks it.
+func (s *Service) Ready() error {
+	if blocked := s.blocked.Load(); blocked != nil {
+		return errors.New("blocked: " + *blocked)
+	}
+	if p := s.running.Load(); p == nil || !p.Ready() {
+		return errors.New("waiting for the registry, the broker or partitions")
+	}
+	return nil
+}
+
+// Run parses until ctx ends, then commits what was parsed.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.admin.Close()
+	parser, err := s.prepare(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	processor, err := kafka.NewProcessor(s.deps.Kafka, kafka.ProcessorConfig{
+		Group: s.config.Group, Topics: []string{topicFrames},
+		TransactionalID: fmt.Sprintf("%s-%d", s.config.Group, s.config.Ordinal),
+		CommitInterval:  s.config.CommitInterval, Headers: true, Producer: s.deps.Producer,
+	}, s.deps.Log, s.deps.Metrics)
+	if err != nil {
+		return err
+	}
+	s.running.Store(processor)
+	return processor.Run(ctx, func(ctx context.Context, batch []kafka.Record, out kafka.Output) error {
+		err := parser.Handle(ctx, batch, out)
+		s.tell(err)
+		return err
+	})
+}
+
+// tell keeps the cause of a standstill for /readyz and for the alarm.
+func (s *Service) tell(err error) {
+	if err == nil {
+		if s.blocked.Load() != nil {
+			s.blocked.Store(nil)
+			s.metrics.isBlocked.Set(0)
+		}
+		return
+	}
+	text := err.Error()
+	s.blocked.Store(&text)
+	s.metrics.isBlocked.Set(1)
+	s.metrics.blocks.WithLabelValues(causeOf(err)).Inc()
+}
+
+// prepare looks up what the parser must know before it reads. It waits for a registry or broker that is away, and
+// refuses to go on when a schema or a topic is missing.
+func (s *Service) prepare(ctx context.Context) (*Parser, error) {
+	ids := map[string]int{}
+	for _, subject := range []string{"raw-frames-value", "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
+		id, err := s.deps.Registry.AwaitID(ctx, subject, s.deps.Log)
+		if err != nil {
+			return nil, err
+		}
+		ids[subject] = id
+	}
+	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
+		return nil, err
+	}
+	frameSchema, err := schemas.Get("raw-frames-value")
+	if err != nil {
+		return nil, err
+	}
+	own, err := schemas.SelfContained(frameSchema)
+	if err != nil {
+		return nil, err
+	}
+	frames := newFrameReader(s.deps.Registry, ids["raw-frames-value"], own)
+	if s.config.unknownIDGrace > 0 {
+		frames.grace = s.config.unknownIDGrace
+	}
+	p := newParser(schemaIDs{trade: ids["raw-trades-value"], book: ids["raw-orderbooks-value"], gap: ids["feed-gaps-value"]}, frames)
+	p.adapters = all.Get
+	p.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: ids[deadletters.Subject], Producer: s.deps.Producer}
+	p.flood = &deadletters.Flood{Limit: s.limit}
+	p.metrics, p.log = s.metrics, s.deps.Log
+	p.source = newSource(s.topicID, s.deps.Log)
+	return p, nil
+}
+
+// topicID asks the broker for the id that raw-frames has now.
+func (s *Service) topicID(ctx context.Context) ([16]byte, error) {
+	described, err := s.admin.Describe(ctx, topicFrames)
+	if err != nil {
+		return [16]byte{}, err
+	}
+	d, ok := described[topicFrames]
+	if !ok {
+		return [16]byte{}, fmt.Errorf("%w %s: it was deleted; create it with `streamforge apply`", kafka.ErrUnknownTopic, topicFrames)
+	}
+	return d.ID, nil
+}
