@@ -37,6 +37,10 @@ replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max]
 chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
 	@bin/streamforge chaos --stack $(STACK) $(or $(CHAOS),--kill loader,parser,writer)
 
+.PHONY: load
+load: build ## The pipeline at 20 times the busiest recorded second, for a minute: RATE=145.2 DURATION=60s STACK=apache
+	@bin/streamforge load --stack $(STACK) $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION)) $(if $(PROFILE),--profile $(PROFILE))
+
 .PHONY: up
 up: build ## Start the stack and the pipeline in the background.
 	@bin/streamforge up --stack $(STACK) $(if $(VENUES),--venues $(VENUES))

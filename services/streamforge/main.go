@@ -21,6 +21,7 @@ type commandLine struct {
 	Demo      demoCommand      `cmd:"" help:"Start everything, show it living, then prove that nothing was lost."`
 	Replay    replayCommand    `cmd:"" help:"Send a recording of a venue through the pipeline and count what comes out."`
 	Chaos     chaosCommand     `cmd:"" help:"Kill or stop parts of a pipeline under load, then prove that nothing was lost."`
+	Load      loadCommand      `cmd:"" help:"Run the pipeline at a rate: sustained or not, and what each program costs."`
 	Up        upCommand        `cmd:"" help:"Start the stack and the pipeline in the background."`
 	Status    statusCommand    `cmd:"" help:"Show what runs, where, and whether it is well."`
 	Down      downCommand      `cmd:"" help:"Drain and end what up started."`
@@ -41,7 +42,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.statu
 
 func main() {
 	var cli commandLine
-	k := kong.Parse(&cli, kong.Name("streamforge"), kong.UsageOnError(),
+	k := kong.Parse(&cli, kong.Name("streamforge"),
 		kong.Description("StreamForge: a crypto-market platform of data products on Kafka and ClickHouse."))
 	if cli.CacheDir == "" {
 		if cache, err := os.UserCacheDir(); err == nil {
