@@ -35,7 +35,7 @@ type superviseFlags struct {
 // Run is the command.
 func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
 	dir := cli.folder("up")
-	if err := checkFree(dir); err != nil {
+	if err := errors.Join(checkFree(dir), checkVenues(u.Venues)); err != nil {
 		return err
 	}
 	if err := installParts(ctx, cli, u.Stack, u.stackFlags); err != nil {
@@ -66,6 +66,11 @@ func (f *superviseFlags) arguments() []string {
 	args := []string{
 		"--stack", f.Stack, "--symbols", fmt.Sprint(f.Symbols), "--seed", fmt.Sprint(f.Seed), "--rate", fmt.Sprint(f.Rate),
 		"--kafka-port", fmt.Sprint(f.KafkaPort), "--registry-port", fmt.Sprint(f.RegistryPort), "--clickhouse-port", fmt.Sprint(f.ClickHousePort),
+	}
+	for flag, address := range map[string]string{"--kafka-bootstrap-servers": f.Kafka, "--schema-registry-url": f.Registry, "--clickhouse-url": f.ClickHouse} {
+		if address != "" {
+			args = append(args, flag, address)
+		}
 	}
 	if len(f.Venues) > 0 {
 		args = append(args, "--venues", strings.Join(f.Venues, ","))

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -57,7 +60,7 @@ func (g *governor) close() {
 // parts of a cluster that a command governs.
 type parts struct{ registry, topics, tables bool }
 
-func openGovernor(f *clusterFlags, kind string, which parts, progress func(governance.Progress)) (*governor, error) {
+func openGovernor(ctx context.Context, f *clusterFlags, kind string, which parts, progress func(governance.Progress)) (*governor, error) {
 	all, err := contract.Load(contracts.FS)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func openGovernor(f *clusterFlags, kind string, which parts, progress func(gover
 		deps.Topics = cluster.Topics(admin)
 	}
 	if which.tables && f.ClickHouse != "" {
-		connection, err := openDriver(f.ClickHouse)
+		connection, err := openDriver(ctx, f.ClickHouse)
 		if err != nil {
 			return nil, err
 		}
@@ -112,13 +115,33 @@ func governanceConfig(kind string, replication int) governance.Config {
 // embeddedRetentionBytes a partition: 240 partitions share the machine's memory.
 const embeddedRetentionBytes = 256 << 20
 
-// openDriver connects to ClickHouse for DDL.
-func openDriver(url string) (driver.Conn, error) {
-	options, err := clickhouse.ParseDSN(url)
+// openDriver connects to ClickHouse for DDL and asks it once, so that an address that is wrong is told as such.
+func openDriver(ctx context.Context, address string) (driver.Conn, error) {
+	options, err := clickhouse.ParseDSN(address)
 	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL: %w; it is http://host:8123 or http://user:password@host:8123/database", err)
+		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://user:password@host:8123/database", address, err)
 	}
-	return clickhouse.Open(options)
+	connection, err := clickhouse.Open(options)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := connection.Ping(ctx); err != nil {
+		_ = connection.Close()
+		return nil, clickHouseAway(strings.Join(options.Addr, ", "), err)
+	}
+	return connection, nil
+}
+
+// clickHouseAway says that no ClickHouse answers. The driver's and net/http's own words repeat the whole URL, with the
+// password in it, so only the cause is kept.
+func clickHouseAway(host string, err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	return fmt.Errorf("ClickHouse at %s does not answer: %w; check that it runs and CLICKHOUSE_URL names it", host, err)
 }
 
 type planCommand struct {
@@ -128,7 +151,7 @@ type planCommand struct {
 
 // Run is the command: exit status 0 when nothing would change, 2 when something would, 3 when it is refused.
 func (p *planCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(&p.clusterFlags, p.resolve(cli), parts{true, true, true}, nil)
+	g, err := openGovernor(ctx, &p.clusterFlags, p.resolve(cli), parts{true, true, true}, nil)
 	if err != nil {
 		return err
 	}
@@ -160,7 +183,7 @@ type applyCommand struct{ clusterFlags }
 
 // Run is the command.
 func (a *applyCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(&a.clusterFlags, a.resolve(cli), parts{true, true, true}, printDone)
+	g, err := openGovernor(ctx, &a.clusterFlags, a.resolve(cli), parts{true, true, true}, printDone)
 	if err != nil {
 		return err
 	}
@@ -200,7 +223,7 @@ type registerCommand struct {
 
 // Run is the command.
 func (r *registerCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(&r.clusterFlags, r.resolve(cli), parts{registry: true}, printDone)
+	g, err := openGovernor(ctx, &r.clusterFlags, r.resolve(cli), parts{registry: true}, printDone)
 	if err != nil {
 		return err
 	}
@@ -252,7 +275,7 @@ func (l *lintCommand) Run() error {
 func (s *session) apply(ctx context.Context, kind string) error {
 	addresses := s.stack.Addresses()
 	flags := clusterFlags{Kafka: kafkaConfig(addresses), Registry: registry.Config{URL: addresses.Registry}, ClickHouse: addresses.ClickHouse}
-	g, err := openGovernor(&flags, kind, parts{true, true, true}, nil)
+	g, err := openGovernor(ctx, &flags, kind, parts{true, true, true}, nil)
 	if err != nil {
 		return err
 	}

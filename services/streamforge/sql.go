@@ -87,7 +87,7 @@ func (c *sqlCommand) ask(ctx context.Context, address, query string) error {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking ClickHouse at %s: %w", target.Host, err)
+		return clickHouseAway(target.Host, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -63,7 +63,7 @@ type check struct {
 
 // Main is the whole main function of a program: parse, build, run, exit. build wires the components with Add and Ready.
 func Main[T any](name, description string, config *T, common func(*T) *Config, build func(a *App, config *T) error) {
-	kong.Parse(config, kong.Name(name), kong.Description(description), kong.UsageOnError())
+	kong.Parse(config, kong.Name(name), kong.Description(description))
 	a := New(name, *common(config))
 	if err := build(a, config); err != nil {
 		a.Log.Error("starting failed", "error", err.Error())
@@ -176,10 +176,9 @@ func start(c named, failed chan<- error) *runningComponent {
 	var once sync.Once
 	go func() {
 		err := c.component.Run(ctx)
-		if err != nil {
+		// A component that was told to drain while it still waited for something has nothing to drain; that is no failure.
+		if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 			r.err = fmt.Errorf("%s: %w", c.name, err)
-		} else if ctx.Err() == nil {
-			r.err = nil
 		}
 		close(r.done)
 		if ctx.Err() == nil {

@@ -59,7 +59,7 @@ func (c *Client) classify(doing string, err error) error {
 	}
 	c.metrics.failures.WithLabelValues(label(kind)).Inc()
 	if kind == ErrUnavailable {
-		return fmt.Errorf("%s: %w at %s: %w", doing, kind, c.config.baseURL(), err)
+		return fmt.Errorf("%s: %w at %s: %w; check that it runs and SCHEMA_REGISTRY_URL names it", doing, kind, c.config.baseURL(), err)
 	}
 	return fmt.Errorf("%s: %w: %w", doing, kind, err)
 }
