@@ -28,7 +28,7 @@ func (d *demoCommand) Run(ctx context.Context, cli *commandLine) error {
 	began := time.Now()
 	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
 	dir := cli.folder("demo")
-	if err := checkFree(dir); err != nil {
+	if err := errors.Join(checkFree(dir), checkVenues(d.Venues)); err != nil {
 		return err
 	}
 	if err := installParts(ctx, cli, d.Stack, d.stackFlags); err != nil {
@@ -55,10 +55,12 @@ func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline, began t
 	if err := s.writeState(d.Stack, p.simulator, true); err != nil {
 		return err
 	}
-	if err := s.awaitFirstRow(ctx); err != nil {
-		return err
+	if len(d.Venues) == 0 {
+		if err := s.awaitFirstRow(ctx); err != nil {
+			return err
+		}
+		s.progress(fmt.Sprintf("first row in ClickHouse, %.1f s after the start", time.Since(began).Seconds()))
 	}
-	s.progress(fmt.Sprintf("first row in ClickHouse, %.1f s after the start", time.Since(began).Seconds()))
 
 	view := newSampler(s.stack, s.admin, s.db, s.groups(), s.tables())
 	d.watch(ctx, view)
@@ -120,7 +122,7 @@ func (d *demoCommand) watch(ctx context.Context, view *sampler) {
 	<-done
 }
 
-// firstRowPatience bounds the wait for the first row; a live venue may need it, the simulator does not.
+// firstRowPatience bounds the wait for the first row from the simulator.
 const firstRowPatience = 60 * time.Second
 
 // awaitFirstRow returns when a SELECT shows a trade.

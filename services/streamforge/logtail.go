@@ -7,12 +7,23 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
 )
 
-// maxShownErrors is how many of the newest errors a person is shown at once.
-const maxShownErrors = 5
+const (
+	// maxShownErrors is how many of the newest errors a person is shown at once.
+	maxShownErrors = 5
+	// shownFor is how long an error is shown: what does not come again is over.
+	shownFor = 15 * time.Second
+)
+
+// shownError is a line of a log that a person must see.
+type shownError struct {
+	at   time.Time
+	text string
+}
 
 // logTail follows the programs' logs for errors.
 type logTail struct {
@@ -20,22 +31,27 @@ type logTail struct {
 
 	mu      sync.Mutex
 	offsets map[string]int64
-	newest  []string
-	total   int
+	newest  []shownError
 }
 
 func newLogTail(stack *localstack.Stack) *logTail {
 	return &logTail{stack: stack, offsets: map[string]int64{}}
 }
 
-// Errors reads what the logs gained and returns the newest error lines, oldest first.
+// Errors reads what the logs gained and returns the newest error lines, oldest first: errors, and warnings that carry one.
 func (t *logTail) Errors() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, program := range t.stack.States() {
 		t.read(program.Name, program.Log)
 	}
-	return append([]string(nil), t.newest...)
+	var texts []string
+	for _, e := range t.newest {
+		if time.Since(e.at) < shownFor {
+			texts = append(texts, e.text)
+		}
+	}
+	return texts
 }
 
 func (t *logTail) read(name, path string) {
@@ -55,19 +71,19 @@ func (t *logTail) read(name, path string) {
 		}
 		t.offsets[path] += int64(len(line))
 		var entry struct {
-			Level string `json:"level"`
-			Msg   string `json:"msg"`
-			Error string `json:"error"`
+			Time  time.Time `json:"time"`
+			Level string    `json:"level"`
+			Msg   string    `json:"msg"`
+			Error string    `json:"error"`
 		}
-		if json.Unmarshal(line, &entry) != nil || entry.Level != "ERROR" {
+		if json.Unmarshal(line, &entry) != nil || (entry.Level != "ERROR" && (entry.Level != "WARN" || entry.Error == "")) {
 			continue
 		}
 		text := fmt.Sprintf("%s: %s", name, entry.Msg)
 		if entry.Error != "" {
 			text += ": " + entry.Error
 		}
-		t.total++
-		if t.newest = append(t.newest, text); len(t.newest) > maxShownErrors {
+		if t.newest = append(t.newest, shownError{at: entry.Time, text: text}); len(t.newest) > maxShownErrors {
 			t.newest = t.newest[1:]
 		}
 	}

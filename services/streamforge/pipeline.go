@@ -119,7 +119,12 @@ func (p *pipeline) run(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.stack.Program(ctx, name, path, args, staticMembership(name))
+	start := p.stack.Program
+	if name == "loader" && len(p.source.venues) > 0 {
+		// A live venue that cannot be reached is tried again and again; everything else need not wait for it.
+		start = p.stack.ProgramUnready
+	}
+	_, err = start(ctx, name, path, args, staticMembership(name))
 	return err
 }
 
@@ -156,7 +161,7 @@ func (p *pipeline) ledger() string { return filepath.Join(p.dir, "ledger.txt") }
 func (p *pipeline) feeds(ctx context.Context) ([]feed, error) {
 	switch {
 	case len(p.source.venues) > 0:
-		return liveFeeds(p.source.venues)
+		return liveFeeds(p.source.venues), nil
 	case p.source.replay != "":
 		return p.replayFeed()
 	default:
@@ -164,15 +169,22 @@ func (p *pipeline) feeds(ctx context.Context) ([]feed, error) {
 	}
 }
 
-func liveFeeds(venues []string) ([]feed, error) {
-	var feeds []feed
+// checkVenues names a venue that this build does not know, before anything is started.
+func checkVenues(venues []string) error {
 	for _, name := range venues {
 		if _, err := all.Get(name); err != nil {
-			return nil, err
+			return err
 		}
+	}
+	return nil
+}
+
+func liveFeeds(venues []string) []feed {
+	var feeds []feed
+	for _, name := range venues {
 		feeds = append(feeds, feed{Name: name + "-0", Venue: name, Symbols: liveSymbols[name]})
 	}
-	return feeds, nil
+	return feeds
 }
 
 func (p *pipeline) replayFeed() ([]feed, error) {

@@ -19,15 +19,25 @@ func show(ctx context.Context, out io.Writer, terminal bool, title string, sampl
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	told := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			s := sample(ctx)
-			if ctx.Err() == nil {
-				fmt.Fprintln(out, plainLine(s))
+			if ctx.Err() != nil {
+				return nil
 			}
+			fmt.Fprintln(out, plainLine(s))
+			// A log keeps what was said: an error that still stands is not said again.
+			still := map[string]bool{}
+			for _, e := range s.Errors {
+				if still[e] = true; !told[e] {
+					fmt.Fprintln(out, "      error: "+e)
+				}
+			}
+			told = still
 		}
 	}
 }
@@ -37,12 +47,8 @@ func plainLine(s Sample) string {
 	for _, g := range s.Groups {
 		lags = append(lags, fmt.Sprintf("%s=%.1fs/%d", g.Group, g.Seconds, g.Records))
 	}
-	line := fmt.Sprintf("%4.0fs frames/s=%-6.0f trades/s=%-5.0f rows=%-8d p50=%dms p99=%dms lag: %s",
+	return fmt.Sprintf("%4.0fs frames/s=%-6.0f trades/s=%-5.0f rows=%-8d p50=%dms p99=%dms lag: %s",
 		s.Elapsed.Seconds(), s.FramesPerSecond, s.TradesPerSecond, s.TotalRows(), s.P50.Milliseconds(), s.P99.Milliseconds(), strings.Join(lags, " "))
-	for _, e := range s.Errors {
-		line += "\n      error: " + e
-	}
-	return line
 }
 
 // liveView is the terminal's model.

@@ -34,33 +34,33 @@ type Spec struct {
 	StartTimeout time.Duration
 	// StopTimeout is how long a SIGTERM may take before SIGKILL.
 	StopTimeout time.Duration
-	// Once says that the child may end by itself; otherwise it is started again, with backoff, whenever it ends.
-	Once bool
 }
 
 // maxEarlyExits is how often a child may end before it was ever ready until Start gives up: once may be a race for a
 // port or a dependency, three times is a fault that a person must see.
 const maxEarlyExits = 3
 
-// Process keeps one child alive until Stop.
+// Process keeps one child alive until Stop: whenever it ends it is started again, with backoff.
 type Process struct {
 	spec Spec
 
 	mu       sync.Mutex
-	cmd      *exec.Cmd
+	cmd      *exec.Cmd // nil while no child runs
+	pid      int       // of the last child that was started
 	restarts int
 	stopping bool
 	held     chan struct{} // not nil: the child is kept down until it is closed
 	lastExit error
+	everUp   bool
 
+	stop   chan struct{} // closed by Stop: ends every wait of the supervisor
 	exited chan struct{} // closed when the child has ended for good
-	fatal  chan error    // early exits, to Start
-	everUp bool
+	fatal  chan error    // early exits, to Launch
 }
 
 // Launch starts the child and returns once it is ready.
 func Launch(ctx context.Context, spec Spec) (*Process, error) {
-	p := &Process{spec: spec, exited: make(chan struct{}), fatal: make(chan error, 1)}
+	p := &Process{spec: spec, stop: make(chan struct{}), exited: make(chan struct{}), fatal: make(chan error, 1)}
 	if err := os.MkdirAll(filepath.Dir(spec.LogFile), 0o755); err != nil {
 		return nil, fmt.Errorf("starting %s: making the folder of its log: %w", spec.Name, err)
 	}
@@ -88,8 +88,13 @@ func (p *Process) awaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready after %s: %v; see %s", p.spec.Name, p.spec.StartTimeout, last, p.spec.LogFile)
 		case <-tick.C:
-			if last = p.spec.Ready(ctx); last == nil {
+			err := p.spec.Ready(ctx)
+			if err == nil {
 				return nil
+			}
+			// The last answer says more than the end of the patience does.
+			if ctx.Err() == nil {
+				last = err
 			}
 		}
 	}
@@ -108,7 +113,7 @@ func (p *Process) supervise() {
 		err := p.runOnce()
 		p.mu.Lock()
 		p.lastExit = err
-		stop, up := p.stopping || p.spec.Once, p.everUp
+		stop, up := p.stopping, p.everUp
 		if !stop {
 			p.restarts++
 		}
@@ -139,28 +144,47 @@ func (p *Process) runOnce() error {
 	// An own process group keeps a terminal's Ctrl-C away from the children: the supervisor drains them in order. When
 	// the supervisor itself is killed, they are told to end.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	p.mu.Lock()
-	if p.stopping {
-		p.mu.Unlock()
-		return nil
-	}
-	if err := cmd.Start(); err != nil {
-		p.mu.Unlock()
+	if started, err := p.start(cmd); !started {
 		return err
 	}
-	p.cmd = cmd
+	err = cmd.Wait()
+	p.mu.Lock()
+	p.cmd = nil
 	p.mu.Unlock()
-	return cmd.Wait()
+	return err
 }
 
-// pause waits before a restart, and while the child is held down.
-func (p *Process) pause(d time.Duration) {
-	time.Sleep(d)
+// start starts the child unless it is to stop; it starts a held one only after its release. The decision and the start
+// are one step, so that Hold and Stop either see the child or prevent it.
+func (p *Process) start(cmd *exec.Cmd) (bool, error) {
 	p.mu.Lock()
-	held := p.held
-	p.mu.Unlock()
-	if held != nil {
-		<-held
+	defer p.mu.Unlock()
+	for p.held != nil && !p.stopping {
+		held := p.held
+		p.mu.Unlock()
+		select {
+		case <-held:
+		case <-p.stop:
+		}
+		p.mu.Lock()
+	}
+	if p.stopping {
+		return false, p.lastExit
+	}
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	p.cmd, p.pid = cmd, cmd.Process.Pid
+	return true, nil
+}
+
+// pause waits before a restart.
+func (p *Process) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.stop:
 	}
 }
 
@@ -168,11 +192,17 @@ func (p *Process) pause(d time.Duration) {
 func (p *Process) Hold() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.held != nil || p.cmd == nil || p.cmd.Process == nil {
-		return fmt.Errorf("%s does not run", p.spec.Name)
+	if p.held != nil || p.stopping {
+		return fmt.Errorf("%s is held or stopped already", p.spec.Name)
 	}
 	p.held = make(chan struct{})
-	return p.cmd.Process.Kill()
+	if p.cmd == nil {
+		return nil // It has just ended by itself, and stays down like one that was killed.
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing %s: %w", p.spec.Name, err)
+	}
+	return nil
 }
 
 // Release ends an outage.
@@ -203,12 +233,14 @@ func (p *Process) AwaitRestart(ctx context.Context, pid int) error {
 
 // Stop sends SIGTERM, waits, and after StopTimeout sends SIGKILL. It returns the child's own verdict on its drain.
 func (p *Process) Stop() error {
-	p.Release()
 	p.mu.Lock()
-	p.stopping = true
+	if !p.stopping {
+		p.stopping = true
+		close(p.stop)
+	}
 	cmd := p.cmd
 	p.mu.Unlock()
-	if cmd != nil && cmd.Process != nil {
+	if cmd != nil {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 	}
 	timer := time.NewTimer(p.spec.StopTimeout)
@@ -216,7 +248,7 @@ func (p *Process) Stop() error {
 	select {
 	case <-p.exited:
 	case <-timer.C:
-		if cmd != nil && cmd.Process != nil {
+		if cmd != nil {
 			_ = cmd.Process.Kill()
 		}
 		<-p.exited
@@ -243,14 +275,12 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 }
 
-// PID of the running child; 0 when there is none.
+// PID of the child, also while it is down and about to be started again; 0 before the first start. It is never 0 once
+// Launch has returned, so that a signal sent to it cannot reach the caller's own process group.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil || p.cmd.Process == nil {
-		return 0
-	}
-	return p.cmd.Process.Pid
+	return p.pid
 }
 
 // Restarts counts how often the child ended and was started again.

@@ -170,6 +170,16 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 // Program starts one of the platform's programs with the stack's addresses in its environment and its HTTP listener on
 // a free loopback port, and returns once it says that it is ready.
 func (s *Stack) Program(ctx context.Context, name, path string, args, env []string) (*Process, error) {
+	return s.program(ctx, name, path, args, env, "/readyz")
+}
+
+// ProgramUnready is Program for one that may never be ready, because it waits for somebody outside of the stack: it
+// returns once the program lives.
+func (s *Stack) ProgramUnready(ctx context.Context, name, path string, args, env []string) (*Process, error) {
+	return s.program(ctx, name, path, args, env, "/healthz")
+}
+
+func (s *Stack) program(ctx context.Context, name, path string, args, env []string, ask string) (*Process, error) {
 	address, err := loopback(0)
 	if err != nil {
 		return nil, err
@@ -178,7 +188,7 @@ func (s *Stack) Program(ctx context.Context, name, path string, args, env []stri
 		Name: name, Path: path, Args: args,
 		Env:          append(append(s.addresses.Environment(), "HTTP_ADDRESS="+address), env...),
 		LogFile:      s.LogFile(name),
-		Ready:        answers("http://" + address + "/readyz"),
+		Ready:        answers("http://" + address + ask),
 		StartTimeout: 30 * time.Second,
 		StopTimeout:  40 * time.Second,
 	}
