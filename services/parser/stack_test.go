@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,8 @@ type stack struct {
 	producer  *kafka.Producer
 	contracts []contract.Contract
 	log       *slog.Logger
+
+	stopRegistry func()
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -64,18 +67,7 @@ func newStack(t testing.TB) *stack {
 	if testing.Verbose() {
 		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	server := must[*schemaregistry.Server](t)(schemaregistry.New(schemaregistry.Config{BootstrapServers: s.kafka.BootstrapServers}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	s.await("the registry", func() bool { return server.Ready() == nil })
-	s.registry = registry.Config{URL: server.URL()}
+	s.startRegistry("")
 	s.schemas = must[*registry.Client](t)(registry.New(s.registry, prometheus.NewRegistry()))
 	t.Cleanup(s.schemas.Close)
 	s.admin = must[*kafka.Admin](t)(kafka.NewAdmin(s.kafka))
@@ -85,6 +77,24 @@ func newStack(t testing.TB) *stack {
 	s.producer = must[*kafka.Producer](t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "loader@test", MaxMessageBytes: 20 << 20}, s.log, prometheus.NewRegistry()))
 	t.Cleanup(s.producer.Close)
 	return s
+}
+
+// startRegistry serves at an address, or at a free one, until stopRegistry.
+func (s *stack) startRegistry(address string) {
+	s.t.Helper()
+	server := must[*schemaregistry.Server](s.t)(schemaregistry.New(schemaregistry.Config{Listen: address, BootstrapServers: s.kafka.BootstrapServers}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	s.stopRegistry = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.t.Cleanup(s.stopRegistry)
+	s.await("the registry", func() bool { return server.Ready() == nil })
+	s.registry = registry.Config{URL: server.URL()}
 }
 
 // apply makes what is missing of subjects and topics.
@@ -277,3 +287,5 @@ func frame(venue, payload string) *records.Frame {
 func binanceTrade(symbol string, id int) *records.Frame {
 	return frame("binance", fmt.Sprintf(`{"stream":"x@trade","data":{"e":"trade","E":1723161255342,"s":"%s","t":%d,"p":"61837.63000000","q":"0.00100000","T":1723161255341,"m":true,"M":true}}`, symbol, id))
 }
+
+func noMetrics() prometheus.Registerer { return prometheus.NewRegistry() }
