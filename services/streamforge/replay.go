@@ -59,6 +59,9 @@ func payloadsOf(path string) (*ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(recording.Symbols) == 0 {
+		return nil, fmt.Errorf("recording %s: no frame of it names a symbol of %s, so there is nothing to subscribe to; is it a recording of that venue?", path, recording.Venue)
+	}
 	l := &ledger{sent: map[payload]int64{}}
 	for entry, err := range recording.Entries() {
 		if err != nil {
