@@ -273,8 +273,7 @@ func (l *lintCommand) Run() error {
 
 // apply brings a fresh stack to what the contracts say.
 func (s *session) apply(ctx context.Context, kind string) error {
-	addresses := s.stack.Addresses()
-	flags := clusterFlags{Kafka: kafkaConfig(addresses), Registry: registry.Config{URL: addresses.Registry}, ClickHouse: addresses.ClickHouse}
+	flags := clusterFlags{Kafka: s.kafka, Registry: s.registry, ClickHouse: s.stack.Addresses().ClickHouse}
 	g, err := openGovernor(ctx, &flags, kind, parts{true, true, true}, nil)
 	if err != nil {
 		return err

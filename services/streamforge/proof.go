@@ -75,7 +75,7 @@ func (s *session) proveAgainst(ctx context.Context, sent *ledger) (*proof, error
 	for _, topic := range topics {
 		result.offsets[topic] = newOffsetSet()
 	}
-	if err := kafka.ReadAll(ctx, kafkaConfig(s.stack.Addresses()), topics, result.record); err != nil {
+	if err := kafka.ReadAll(ctx, s.kafka, topics, result.record); err != nil {
 		return nil, fmt.Errorf("reading the topics for the proof: %w", err)
 	}
 	result.compareFrames()

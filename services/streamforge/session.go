@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/alecthomas/kong"
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
 // stackFlags choose a stack; every command that starts one has them.
@@ -36,6 +38,8 @@ type session struct {
 	admin     *kafka.Admin
 	db        *sql.DB
 	contracts []contract.Contract
+	kafka     kafka.ClientConfig
+	registry  registry.Config
 	dir       string
 	progress  func(string)
 }
@@ -59,10 +63,15 @@ func startSession(ctx context.Context, cli *commandLine, flags stackFlags, dir s
 		return nil, err
 	}
 	s := &session{stack: stack, dir: dir, progress: progress}
-	if err := s.connect(); err != nil {
+	if err := errors.Join(s.clients(flags), s.connect()); err != nil {
 		return nil, errors.Join(err, stack.Stop())
 	}
-	if err := s.apply(ctx, flags.Stack); err != nil {
+	// How a local broker differs from the contracts is no business of a real one.
+	kind := flags.Stack
+	if flags.Kafka != "" {
+		kind = ""
+	}
+	if err := s.apply(ctx, kind); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -86,7 +95,7 @@ func checkFree(dir string) error {
 func (s *session) connect() error {
 	addresses := s.stack.Addresses()
 	var err error
-	if s.admin, err = kafka.NewAdmin(kafkaConfig(addresses)); err != nil {
+	if s.admin, err = kafka.NewAdmin(s.kafka); err != nil {
 		return err
 	}
 	if s.db, err = openClickHouse(addresses.ClickHouse); err != nil {
@@ -96,8 +105,33 @@ func (s *session) connect() error {
 	return err
 }
 
-func kafkaConfig(addresses localstack.Addresses) kafka.ClientConfig {
-	return kafka.ClientConfig{BootstrapServers: addresses.Kafka}
+// clients are how the command line reaches the parts of a stack. A part that the environment replaces may want
+// credentials, which the environment then holds as well; a local part wants none, whatever the shell is set up for.
+func (s *session) clients(flags stackFlags) error {
+	addresses := s.stack.Addresses()
+	s.kafka, s.registry = kafka.ClientConfig{}, registry.Config{}
+	if flags.Kafka != "" {
+		if err := fromEnvironment(&s.kafka); err != nil {
+			return err
+		}
+	}
+	if flags.Registry != "" {
+		if err := fromEnvironment(&s.registry); err != nil {
+			return err
+		}
+	}
+	s.kafka.BootstrapServers, s.registry.URL = addresses.Kafka, addresses.Registry
+	return nil
+}
+
+// fromEnvironment fills a program's configuration from the variables that its fields name.
+func fromEnvironment(config any) error {
+	parser, err := kong.New(config)
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse(nil)
+	return err
 }
 
 // openClickHouse connects for queries.
