@@ -156,6 +156,7 @@ func TestProvenanceFollowsATopicThatIsCreatedAgain(t *testing.T) {
 	if s.topicID() == old {
 		t.Fatal("the topic has its old id")
 	}
+	s.openProducer()
 	for i := range 5 {
 		s.sendFrame(binanceTrade("BTCUSDT", 10+i))
 	}

@@ -74,9 +74,15 @@ func newStack(t testing.TB) *stack {
 	t.Cleanup(s.admin.Close)
 	s.contracts = must[[]contract.Contract](t)(contract.Load(contracts.FS))
 	s.apply()
-	s.producer = must[*kafka.Producer](t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "loader@test", MaxMessageBytes: 20 << 20}, s.log, prometheus.NewRegistry()))
-	t.Cleanup(s.producer.Close)
+	s.openProducer()
 	return s
+}
+
+// openProducer makes the producer anew: an idempotent one does not outlive its topic.
+func (s *stack) openProducer() {
+	s.t.Helper()
+	s.producer = must[*kafka.Producer](s.t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "loader@test", MaxMessageBytes: 20 << 20}, s.log, prometheus.NewRegistry()))
+	s.t.Cleanup(s.producer.Close)
 }
 
 // startRegistry serves at an address, or at a free one, until stopRegistry.
