@@ -5,9 +5,9 @@ cd "$(dirname "$0")/.."
 scripts/need.sh go gcc
 go vet ./...
 go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-unformatted=$(go run mvdan.cc/gofumpt@v0.12.0 -l schemas services contracts compose)
+unformatted=$(go run mvdan.cc/gofumpt@v0.11.0 -l schemas services contracts compose)
 if [ -n "$unformatted" ]; then
-  echo "not in gofumpt's form (run: go run mvdan.cc/gofumpt@v0.12.0 -w .):" >&2
+  echo "not in gofumpt's form (run: go run mvdan.cc/gofumpt@v0.11.0 -w .):" >&2
   echo "$unformatted" >&2
   exit 1
 fi

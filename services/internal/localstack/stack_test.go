@@ -104,11 +104,11 @@ func TestTheLastLogLineIsTheReason(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 40<<10)
 	for text, want := range map[string]string{
-		"": "",
+		"":             "",
 		"one\ntwo\n\n": "two",
 		`{"level":"ERROR","msg":"m","error":"the reason"}` + "\n": "the reason",
 		`{"level":"INFO","msg":"bye"}` + "\n":                     `{"level":"INFO","msg":"bye"}`,
-		long + "\nlast\n": "last",
+		long + "\nlast\n":                                         "last",
 	} {
 		path := filepath.Join(t.TempDir(), "log")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 	clickhousego "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest"
 )
@@ -29,23 +30,29 @@ import (
 // post sends a statement in the URL and data in the body.
 func post(t testing.TB, address string, parameters url.Values, body io.Reader, headers ...string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/?"+parameters.Encode(), body)
+	status, answer, err := send(t.Context(), address, parameters, body, headers...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return status, answer
+}
+
+// send is post for a goroutine, which must not end its test.
+func send(ctx context.Context, address string, parameters url.Values, body io.Reader, headers ...string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/?"+parameters.Encode(), body)
+	if err != nil {
+		return 0, "", err
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(answer)
+	return response.StatusCode, string(answer), err
 }
 
 // nativeStrings is a Native block of (n UInt64, s String).
@@ -180,16 +187,24 @@ func TestAThousandRandomBodiesComeBackAsTheyWere(t *testing.T) {
 			b = append(b, byte(random.Uint32()))
 		}
 		want[i] = b
-		status, answer := 0, ""
-		if i%2 == 0 {
-			status, answer = post(t, address, url.Values{"query": {"INSERT INTO " + database + ".t FORMAT Native"}}, bytes.NewReader(nativeStrings(t, i, want[i:i+1])))
-		} else {
-			body := append([]byte("INSERT INTO "+database+".t (n, s) FORMAT Native\n"), nativeStrings(t, i, want[i:i+1])...)
-			status, answer = post(t, address, nil, bytes.NewReader(body))
-		}
-		if status != 200 {
-			t.Fatalf("body %d (%q): status %d: %s", i, b, status, answer)
-		}
+	}
+	var workers errgroup.Group
+	workers.SetLimit(4)
+	for i, b := range want {
+		native := nativeStrings(t, i, want[i:i+1])
+		workers.Go(func() error {
+			parameters, body := url.Values{"query": {"INSERT INTO " + database + ".t FORMAT Native"}}, native
+			if i%2 != 0 {
+				parameters, body = nil, append([]byte("INSERT INTO "+database+".t (n, s) FORMAT Native\n"), native...)
+			}
+			if status, answer, err := send(t.Context(), address, parameters, bytes.NewReader(body)); err != nil || status != 200 {
+				return fmt.Errorf("body %d (%q): status %d: %s (%w)", i, b, status, answer, err)
+			}
+			return nil
+		})
+	}
+	if err := workers.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	got := strings.Split(clickhousetest.Exec(t, address, "SELECT n, hex(s) FROM "+database+".t ORDER BY n"), "\n")
 	if len(got) != bodies {

@@ -174,6 +174,9 @@ func Query(ctx context.Context, address, statement string) (string, error) {
 	return strings.TrimSuffix(string(body), "\n"), nil
 }
 
+// raced is the exit status of a server in which the race detector found something.
+const raced = 66
+
 func start(options Options, dir, listen string, remove bool) (*Server, error) {
 	if _, err := install.Library(context.Background(), install.Config{Progress: os.Stderr}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoEngine, err)
@@ -189,6 +192,10 @@ func start(options Options, dir, listen string, remove bool) (*Server, error) {
 	s := &Server{options: options, dir: dir, remove: remove, exited: make(chan struct{}), stderr: &tail{}}
 	s.command = exec.Command(binary, arguments...)
 	s.command.Stderr = s.stderr
+	if raceEnabled {
+		// A race ends the server, so that the test that met it fails instead of one line in a log being lost.
+		s.command.Env = append(os.Environ(), fmt.Sprintf("GORACE=halt_on_error=1 exitcode=%d", raced))
+	}
 	if s.stdin, err = s.command.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -204,6 +211,9 @@ func start(options Options, dir, listen string, remove bool) (*Server, error) {
 		text, _ := bufio.NewReader(stdout).ReadString('\n')
 		line <- strings.TrimSpace(text)
 		_ = s.command.Wait()
+		if s.command.ProcessState.ExitCode() == raced {
+			fmt.Fprintln(os.Stderr, "data race in the test server:", s.stderr)
+		}
 		close(s.exited)
 	}()
 	select {
@@ -218,7 +228,7 @@ func start(options Options, dir, listen string, remove bool) (*Server, error) {
 	return s, nil
 }
 
-// build makes the test server's binary; Go's own cache makes the second time quick.
+// build makes the test server's binary, with the race detector when the test itself has it; Go's own cache makes the second time quick.
 var build = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -228,13 +238,17 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
+	name, flags := "testserver", []string{"build"}
+	if raceEnabled {
+		name, flags = "testserver-race", append(flags, "-race")
+	}
 	// A name of this process's own, then a rename: tests of several packages build at the same time.
-	fresh := filepath.Join(dir, fmt.Sprintf("testserver.%d", os.Getpid()))
-	command := exec.Command("go", "build", "-o", fresh, "github.com/streamforge/streamforge/services/internal/localstack/clickhouse/internal/testserver")
+	fresh := filepath.Join(dir, fmt.Sprintf("%s.%d", name, os.Getpid()))
+	command := exec.Command("go", append(flags, "-o", fresh, "github.com/streamforge/streamforge/services/internal/localstack/clickhouse/internal/testserver")...)
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the test server: %w: %s", err, output)
 	}
-	binary := filepath.Join(dir, "testserver")
+	binary := filepath.Join(dir, name)
 	return binary, os.Rename(fresh, binary)
 })
 

@@ -37,13 +37,15 @@ func published(t *testing.T, content string) (p Package, calls func() int) {
 		"while [ \"$1\" != --pack-destination ]; do shift; done\nsleep 0.2\ncp "+dir+"/tarball \"$2/x.tgz\"\n", 0o755)
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
 	digest := func(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
-	return Package{
+	pack := Package{
 		Name: "lib", Version: "1", PackedBytes: int64(tarball.Len()), PackedSHA256: digest(tarball.Bytes()),
 		Member: "package/libchdb.so", Bytes: int64(len(content)), SHA256: digest([]byte(content)),
-	}, func() int {
+	}
+	count := func() int {
 		text, _ := os.ReadFile(filepath.Join(dir, "calls"))
 		return strings.Count(string(text), "call")
 	}
+	return pack, count
 }
 
 func TestSeveralInstallsAtOnceFetchOnce(t *testing.T) {

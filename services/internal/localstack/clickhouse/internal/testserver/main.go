@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"go.uber.org/goleak"
+
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse"
 )
 
@@ -58,5 +60,11 @@ func run() error {
 		case <-ctx.Done():
 		}
 	}()
-	return server.Run(ctx)
+	if err := server.Run(ctx); err != nil {
+		return err
+	}
+	stop()
+	cancel()
+	// After a drain nothing of the front or the engine may run on; only the reader of standard input waits for the parent.
+	return goleak.Find(goleak.IgnoreAnyFunction("main.run.func1"))
 }
