@@ -67,7 +67,7 @@ func (c *chaosCommand) campaign(ctx context.Context, s *session, p *pipeline) er
 	if err := s.awaitFirstRow(ctx); err != nil {
 		return err
 	}
-	run := &chaos{command: c, session: s, kills: map[string]int{}, view: newSampler(s.stack, s.admin, s.db, s.groups(), s.tables())}
+	run := &chaos{command: c, session: s, kills: map[string]int{}, view: newSampler(s)}
 	if c.Outage != "" {
 		if err := run.outage(ctx); err != nil {
 			return err

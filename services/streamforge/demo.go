@@ -62,7 +62,7 @@ func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline, began t
 		s.progress(fmt.Sprintf("first row in ClickHouse, %.1f s after the start", time.Since(began).Seconds()))
 	}
 
-	view := newSampler(s.stack, s.admin, s.db, s.groups(), s.tables())
+	view := newSampler(s)
 	d.watch(ctx, view)
 	// From here on a second Ctrl-C ends the program at once; the first one has asked for the drain.
 	drain, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/market/venue"
@@ -27,6 +29,9 @@ type proof struct {
 	// The verdict; rowDoubles are the part of duplicated that stands in tables alone.
 	lost, duplicated, rowDoubles int64
 	details                      []string
+
+	// from is where each partition stood before this pipeline began: what is older is not its own.
+	from map[kafka.TopicPartition]int64
 
 	received       map[payload]int64
 	lastSequence   map[feedEpoch]int64
@@ -67,15 +72,15 @@ func (s *session) prove(ctx context.Context, p *pipeline) (*proof, error) {
 // proveAgainst reads the topics and the tables and compares them with each other and with what was sent.
 func (s *session) proveAgainst(ctx context.Context, sent *ledger) (*proof, error) {
 	result := &proof{
+		from:     s.from,
 		received: map[payload]int64{}, tradeSeen: map[records.Coordinates]struct{}{},
 		offsets: map[string]*offsetSet{}, lastSequence: map[feedEpoch]int64{},
 		decoders: map[string]venue.Decoder{}, expectedTrades: map[records.Coordinates]struct{}{},
 	}
-	topics := []string{"raw-frames", "raw-trades", "raw-orderbooks", "feed-gaps", "dead-letters"}
-	for _, topic := range topics {
+	for _, topic := range provenTopics {
 		result.offsets[topic] = newOffsetSet()
 	}
-	if err := kafka.ReadAll(ctx, s.kafka, topics, result.record); err != nil {
+	if err := kafka.ReadAll(ctx, s.kafka, provenTopics, result.record); err != nil {
 		return nil, fmt.Errorf("reading the topics for the proof: %w", err)
 	}
 	result.compareFrames()
@@ -93,7 +98,44 @@ func (s *session) proveAgainst(ctx context.Context, sent *ledger) (*proof, error
 	return result, nil
 }
 
+// provenTopics are what the pipeline fills.
+var provenTopics = []string{"raw-frames", "raw-trades", "raw-orderbooks", "feed-gaps", "dead-letters"}
+
+// markBeginning notes where the topics stand before the pipeline begins; a cluster of one's own may hold older records.
+func (s *session) markBeginning(ctx context.Context) error {
+	described, err := s.admin.Describe(ctx, provenTopics...)
+	if err != nil {
+		return err
+	}
+	var parts []kafka.TopicPartition
+	for topic, d := range described {
+		for partition := range d.Partitions {
+			parts = append(parts, kafka.TopicPartition{Topic: topic, Partition: int32(partition)})
+		}
+	}
+	ranges, err := s.admin.Offsets(ctx, parts, true)
+	if err != nil {
+		return err
+	}
+	s.topicIDs = make(map[string]uuid.UUID, len(described))
+	for topic, d := range described {
+		s.topicIDs[topic] = d.ID
+	}
+	s.from = make(map[kafka.TopicPartition]int64, len(ranges))
+	for part, r := range ranges {
+		s.from[part] = r.Latest
+	}
+	return nil
+}
+
+func (p *proof) older(topic string, partition int32, offset int64) bool {
+	return offset < p.from[kafka.TopicPartition{Topic: topic, Partition: partition}]
+}
+
 func (p *proof) record(r kafka.Record) error {
+	if p.older(r.Topic, r.Partition, r.Offset) {
+		return nil
+	}
 	if set := p.offsets[r.Topic]; set.add(r.Partition, r.Offset) {
 		return fmt.Errorf("BUG: the broker gave %s/%d offset %d twice", r.Topic, r.Partition, r.Offset)
 	}
@@ -259,7 +301,7 @@ func (p *proof) compareLedger(l *ledger) {
 
 // compareTable holds a table against its topic, offset by offset.
 func (s *session) compareTable(ctx context.Context, p *proof, topic, table string) error {
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf("SELECT toInt32(_partition), toInt64(_offset) FROM %s", table))
+	rows, err := s.db.QueryContext(ctx, fmt.Sprintf("SELECT _partition, _offset FROM %s WHERE _topic_id = '%s'", table, s.topicIDs[topic]))
 	if err != nil {
 		return fmt.Errorf("reading table %s for the proof: %w", table, err)
 	}
@@ -271,6 +313,9 @@ func (s *session) compareTable(ctx context.Context, p *proof, topic, table strin
 		var offset int64
 		if err := rows.Scan(&partition, &offset); err != nil {
 			return fmt.Errorf("reading table %s for the proof: %w", table, err)
+		}
+		if p.older(topic, partition, offset) {
+			continue
 		}
 		total++
 		if !expected.has(partition, offset) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -67,10 +68,12 @@ type sampler struct {
 	previous Sample
 }
 
-func newSampler(stack *localstack.Stack, admin *kafka.Admin, db *sql.DB, groups map[string][]string, tables []string) *sampler {
+func newSampler(s *session) *sampler {
 	return &sampler{
-		stack: stack, admin: admin, db: db, groups: groups, tables: tables, started: time.Now(),
-		logs: newLogTail(stack), latency: newLatencyProbe(db, "raw_trades"),
+		stack: s.stack, admin: s.admin, db: s.db, groups: s.groups(), tables: s.tables(), started: time.Now(),
+		logs: newLogTail(s.stack), latency: newLatencyProbe(s.db, "raw_trades", s.topicIDs["raw-trades"], func(partition int32) int64 {
+			return s.from[kafka.TopicPartition{Topic: "raw-trades", Partition: partition}]
+		}),
 	}
 }
 
@@ -181,9 +184,10 @@ func scrape(ctx context.Context, address string) map[string]float64 {
 // not seen, by offset, and takes the age of their received_at. Its own interval is part of what it measures, so the
 // figures are upper bounds.
 type latencyProbe struct {
-	db    *sql.DB
-	table string
-	next  [maxPartitions]int64
+	db      *sql.DB
+	table   string
+	topicID uuid.UUID
+	next    [maxPartitions]int64
 
 	mu      sync.Mutex
 	buckets [latencyBuckets]int64
@@ -196,8 +200,13 @@ const (
 	latencyBuckets = 60_000 // one a millisecond; the last holds everything above
 )
 
-func newLatencyProbe(db *sql.DB, table string) *latencyProbe {
-	return &latencyProbe{db: db, table: table}
+// newLatencyProbe looks at rows of one topic from the offsets given on.
+func newLatencyProbe(db *sql.DB, table string, topicID uuid.UUID, from func(partition int32) int64) *latencyProbe {
+	l := &latencyProbe{db: db, table: table, topicID: topicID}
+	for partition := range l.next {
+		l.next[partition] = from(int32(partition))
+	}
+	return l
 }
 
 // Run probes until ctx ends.
@@ -221,16 +230,16 @@ func (l *latencyProbe) probe(ctx context.Context) error {
 		next[i] = fmt.Sprint(offset)
 	}
 	// The condition on received_at lets ClickHouse skip what cannot be new.
-	query := fmt.Sprintf(`SELECT toUInt32(_partition), toInt64(max(_offset)), groupArraySample(1000)(toInt64(dateDiff('millisecond', received_at, now64(6))))
-		FROM %s WHERE received_at > now64(6) - INTERVAL 60 SECOND AND toInt64(_offset) >= [%s][_partition + 1] GROUP BY _partition`,
-		l.table, strings.Join(next, ","))
+	query := fmt.Sprintf(`SELECT _partition, max(_offset), groupArraySample(1000)(toInt64(dateDiff('millisecond', received_at, now64(6))))
+		FROM %s WHERE received_at > now64(6) - INTERVAL 60 SECOND AND _topic_id = '%s' AND _offset >= [%s][_partition + 1] GROUP BY _partition`,
+		l.table, l.topicID, strings.Join(next, ","))
 	rows, err := l.db.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var partition uint32
+		var partition int32
 		var highest int64
 		var ages []int64
 		if err := rows.Scan(&partition, &highest, &ages); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/alecthomas/kong"
+	"github.com/google/uuid"
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/contract"
@@ -40,6 +41,9 @@ type session struct {
 	contracts []contract.Contract
 	kafka     kafka.ClientConfig
 	registry  registry.Config
+	// from and topicIDs are where and what the topics were when this pipeline began.
+	from     map[kafka.TopicPartition]int64
+	topicIDs map[string]uuid.UUID
 	dir       string
 	progress  func(string)
 }
@@ -72,6 +76,9 @@ func startSession(ctx context.Context, cli *commandLine, flags stackFlags, dir s
 		kind = ""
 	}
 	if err := s.apply(ctx, kind); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if err := s.markBeginning(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
