@@ -43,6 +43,7 @@ type frameReader struct {
 	projections map[int]func(dst, body []byte) ([]byte, error)
 	denied      map[int]denial
 	buffer      []byte
+	names       *records.Names
 }
 
 // denial is how long the registry has said, without a pause, that it does not know an id.
@@ -59,7 +60,7 @@ func newFrameReader(source schemaSource, ownID int, own string) *frameReader {
 	return &frameReader{
 		source: source, ownID: ownID, own: own,
 		grace: unknownIDGrace, now: time.Now,
-		projections: map[int]func(dst, body []byte) ([]byte, error){}, denied: map[int]denial{},
+		projections: map[int]func(dst, body []byte) ([]byte, error){}, denied: map[int]denial{}, names: records.NewNames(),
 	}
 }
 
@@ -80,7 +81,7 @@ func (f *frameReader) read(ctx context.Context, value []byte, frame *records.Fra
 		}
 		body = f.buffer
 	}
-	if err := frame.DecodeAvro(body); err != nil {
+	if err := frame.DecodeInterned(body, f.names); err != nil {
 		return &badRecord{deadletters.BadValue, err}
 	}
 	return nil

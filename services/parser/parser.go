@@ -114,14 +114,8 @@ func (p *Parser) record(ctx context.Context, r *kafka.Record, out kafka.Output) 
 
 // parse produces what a record holds. The decoder is nil where the record could not even be read.
 func (p *Parser) parse(ctx context.Context, r *kafka.Record, out kafka.Output) (*venueDecoder, error) {
-	err := p.frames.read(ctx, r.Value, &p.frame)
-	var bad *badRecord
-	switch {
-	case err == nil:
-	case errors.As(err, &bad):
-		return nil, p.divert(r, out, records.WholeRecord, bad.class, bad.cause)
-	default:
-		return nil, err
+	if err := p.frames.read(ctx, r.Value, &p.frame); err != nil {
+		return nil, p.unread(r, out, err)
 	}
 	v, err := p.venue(p.frame.Venue)
 	if err != nil {
@@ -142,6 +136,15 @@ func (p *Parser) parse(ctx context.Context, r *kafka.Record, out kafka.Output) (
 		p.tally.unknown = "envelope:" + p.frame.Kind.String()
 	}
 	return v, nil
+}
+
+// unread diverts a value that cannot be read, or blocks where that is not the value's fault.
+func (p *Parser) unread(r *kafka.Record, out kafka.Output, err error) error {
+	var bad *badRecord
+	if errors.As(err, &bad) {
+		return p.divert(r, out, records.WholeRecord, bad.class, bad.cause)
+	}
+	return err
 }
 
 // venue finds the decoder of a venue. A venue that this build does not know blocks the partition: the loader is ahead

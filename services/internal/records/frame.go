@@ -54,34 +54,69 @@ func (f *Frame) AppendAvro(dst []byte) []byte {
 
 // DecodeAvro reads a body. Payload aliases body; a string is copied only when it differs from what f already holds, so
 // that a Frame reused for the records of one feed allocates nothing.
-func (f *Frame) DecodeAvro(body []byte) error {
+func (f *Frame) DecodeAvro(body []byte) error { return f.DecodeInterned(body, nil) }
+
+// DecodeInterned is DecodeAvro for records of many feeds in turn: strings that names has seen are not copied again.
+func (f *Frame) DecodeInterned(body []byte, names *Names) error {
 	r := reader{rest: body}
 	f.Kind = FrameKind(r.enum("kind", len(frameKinds)))
-	keep(&f.Venue, r.bytes("venue"))
-	keep(&f.Feed, r.bytes("feed"))
+	names.keep(&f.Venue, r.bytes("venue"))
+	names.keep(&f.Feed, r.bytes("feed"))
 	f.LoaderEpoch = r.long("loader_epoch")
 	f.Connection = r.long("connection")
 	f.Sequence = r.long("sequence")
-	keepOptional(&f.VenueSymbol, &r, "venue_symbol")
-	keepOptional(&f.Request, &r, "request")
+	names.keepOptional(&f.VenueSymbol, &r, "venue_symbol")
+	names.keepOptional(&f.Request, &r, "request")
 	f.ReceivedAt = r.long("received_at")
 	f.Payload = r.bytes("payload")
 	return r.end("raw-frames record")
 }
 
-func keep(s *string, b []byte) {
-	if *s != string(b) {
-		*s = string(b)
-	}
+// Names holds strings that come again and again, within a bound. A nil *Names copies each that differs from the last.
+// Not safe for concurrent use.
+type Names struct {
+	known map[string]string
 }
 
-func keepOptional(s *string, r *reader, field string) {
+// NewNames makes an empty one.
+func NewNames() *Names { return &Names{known: map[string]string{}} }
+
+const (
+	maxNames = 4096
+	// maxNameBytes keeps long strings out: they are no names.
+	maxNameBytes = 256
+)
+
+func (n *Names) keep(s *string, b []byte) {
+	if *s == string(b) {
+		return
+	}
+	if n == nil || len(b) > maxNameBytes {
+		*s = string(b)
+		return
+	}
+	known, ok := n.known[string(b)]
+	if !ok {
+		if len(n.known) >= maxNames {
+			clear(n.known)
+		}
+		known = string(b)
+		n.known[known] = known
+	}
+	*s = known
+}
+
+func (n *Names) keepOptional(s *string, r *reader, field string) {
 	if r.optional(field) {
-		keep(s, r.bytes(field))
+		n.keep(s, r.bytes(field))
 	} else {
 		*s = ""
 	}
 }
+
+func keep(s *string, b []byte) { (*Names)(nil).keep(s, b) }
+
+func keepOptional(s *string, r *reader, field string) { (*Names)(nil).keepOptional(s, r, field) }
 
 // FrameKey is the Kafka key of a feed's records.
 func FrameKey(venue, feed string) string { return venue + "/" + feed }

@@ -2,7 +2,9 @@ package records
 
 import (
 	"bytes"
+	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -259,6 +261,36 @@ func TestABodyCutShortIsAnError(t *testing.T) {
 	}
 	if err := new(Frame).DecodeAvro(append(body, 0)); err == nil {
 		t.Error("a byte left over is no error")
+	}
+}
+
+// TestNamesAreTheSameStrings holds DecodeInterned against DecodeAvro, beyond the bound of what is remembered.
+func TestNamesAreTheSameStrings(t *testing.T) {
+	names := NewNames()
+	var got Frame
+	for i := range 3 * maxNames {
+		want := Frame{Kind: FrameData, Venue: fmt.Sprint("venue-", i%7), Feed: fmt.Sprint("feed-", i), Payload: []byte("{}")}
+		if i%3 == 0 {
+			want.VenueSymbol = strings.Repeat("x", i%(2*maxNameBytes))
+		}
+		if err := got.DecodeInterned(want.AppendAvro(nil), names); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	if len(names.known) > maxNames {
+		t.Errorf("%d names are remembered", len(names.known))
+	}
+	a, b := Frame{Venue: "binance", Feed: "a"}, Frame{Venue: "kraken", Feed: "b"}
+	bodies := [][]byte{a.AppendAvro(nil), b.AppendAvro(nil)}
+	if n := testing.AllocsPerRun(100, func() {
+		for _, body := range bodies {
+			_ = got.DecodeInterned(body, names)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations for feeds in turn", n)
 	}
 }
 
