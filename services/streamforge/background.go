@@ -127,9 +127,7 @@ func (c *superviseCommand) Run(ctx context.Context, cli *commandLine) error {
 			return errors.Join(err, s.close())
 		}
 	}
-	if err := c.hold(ctx, s, p); err != nil {
-		return errors.Join(err, s.close())
-	}
+	c.hold(ctx, s, p)
 	drain, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	if !c.NoSource {
@@ -139,16 +137,20 @@ func (c *superviseCommand) Run(ctx context.Context, cli *commandLine) error {
 }
 
 // hold keeps the state file true until ctx ends: a child that was started again has a new process id.
-func (c *superviseCommand) hold(ctx context.Context, s *session, p *pipeline) error {
+func (c *superviseCommand) hold(ctx context.Context, s *session, p *pipeline) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	failing := false
 	for {
-		if err := s.writeState(c.Stack, p.simulator, true); err != nil {
-			return err
+		// A full disk ends nothing: everything goes on, and only what status shows may be old.
+		err := s.writeState(c.Stack, p.simulator, true)
+		if err != nil && !failing {
+			s.progress(oneLine(err) + "; trying again every second")
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 	}
