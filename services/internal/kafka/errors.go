@@ -58,6 +58,12 @@ func classify(code rdkafka.Code) error {
 	return nil
 }
 
+// What brokers answer when they cannot write to their disk: the embedded one the first, Kafka the second.
+const (
+	unknownServerError rdkafka.Code = -1
+	storageError       rdkafka.Code = 56
+)
+
 // wrap makes one line of what failed, librdkafka's words, the remedy and the sentinel.
 func wrap(doing string, err error) error {
 	if err == nil {
@@ -68,6 +74,9 @@ func wrap(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	kind := classify(low.Code)
+	if kind == nil && (low.Code == unknownServerError || low.Code == storageError) {
+		return fmt.Errorf("%s: %w; the broker could not do it: see its log, and whether its disk is full", doing, err)
+	}
 	if kind == nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
