@@ -8,13 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
-	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
-	"github.com/streamforge/streamforge/services/internal/registry"
 )
-
-const deadLettersTopic = "dead-letters"
 
 // letters writes dead letters for all products over one producer.
 type letters struct {
@@ -78,26 +75,13 @@ func (o *outlet) settled() (bool, error) {
 
 // send queues the letter of one record. An error means that it could not be queued, and that the record has to wait.
 func (o *outlet) send(ctx context.Context, group string, topicID [16]byte, r *kafka.Record, class string, cause error) error {
-	subjectID, err := o.deps.Registry.ID(ctx, deadLettersTopic+"-value")
+	subjectID, err := o.deps.Registry.ID(ctx, deadletters.Subject)
 	if err != nil {
 		return err
 	}
-	letter := records.DeadLetter{
-		Status: records.DeadLetterFailed, Group: group, Topic: r.Topic, TopicID: topicID,
-		Partition: r.Partition, Offset: r.Offset, Item: records.WholeRecord,
-		Key: r.Key, Value: r.Value, RecordTime: max(r.TimestampMs, 0) * 1000,
-		ErrorClass: class, Error: cause.Error(), FailedAt: time.Now().UnixMicro(), Producer: o.deps.Producer, ResolvedAt: market.NoTime,
-	}
-	if id, _, err := registry.ParseWire(r.Value); err == nil {
-		letter.SchemaID = market.Some(int64(id))
-	}
-	for _, h := range r.Headers {
-		letter.Headers = append(letter.Headers, records.Header{Name: h.Name, Value: h.Value})
-	}
-	message := kafka.Message{
-		Topic: deadLettersTopic, Partition: -1, Key: []byte(letter.KafkaKey()),
-		Value: letter.AppendAvro(registry.AppendWireHeader(nil, subjectID)), Opaque: o.index,
-	}
+	maker := deadletters.Writer{Group: group, SchemaID: subjectID, Producer: o.deps.Producer}
+	key, value := maker.Letter(*r, topicID, records.WholeRecord, class, cause)
+	message := kafka.Message{Topic: deadletters.Topic, Partition: -1, Key: []byte(key), Value: value, Opaque: o.index}
 	o.pending.Add(1)
 	if err := o.producer.Produce(&message); err != nil {
 		o.pending.Add(-1)
@@ -109,37 +93,33 @@ func (o *outlet) send(ctx context.Context, group string, topicID [16]byte, r *ka
 	return nil
 }
 
-// rate watches the share of bad rows over the last minute.
+// rate watches the share of bad rows over the last minute, by the measure that all readers share.
 type rate struct {
-	limit   float64
-	started time.Time
-	good    int
-	bad     int
+	limit float64
+	// good and bad are the last minute's rows: the minute's at the last tick, and what came since.
+	good, bad int
+
+	ticked struct{ good, bad int }
+	minute deadletters.Flood
 }
 
-// minFlood is how many bad rows are needed before their share means anything: one bad row among the first three records
-// of a day is no flood. A limit of 0 allows none at all.
-const minFlood = 20
-
-// allows counts one bad row and says whether it may still be diverted.
+// allows counts one bad row and says whether it may still be diverted. A limit of 0 allows none at all.
 func (r *rate) allows(now time.Time) bool {
 	r.tick(now)
-	if r.limit <= 0 {
-		return false
-	}
-	if float64(r.bad+1) > max(minFlood, r.limit*float64(r.good+r.bad+1)) {
+	r.minute.Limit = r.limit
+	if r.minute.Check("", 1, 1) != nil {
 		return false
 	}
 	r.bad++
 	return true
 }
 
-// tick lets the counts of a past minute fade: half of them stay, so that a flood across the border is still one.
+// tick hands what came to the minute, and forgets what is older.
 func (r *rate) tick(now time.Time) {
-	switch past := now.Sub(r.started); {
-	case past >= 2*time.Minute:
-		r.started, r.good, r.bad = now, 0, 0
-	case past >= time.Minute:
-		r.started, r.good, r.bad = now, r.good/2, r.bad/2
-	}
+	r.minute.Now = func() time.Time { return now }
+	bad := r.bad - r.ticked.bad
+	r.minute.Add(int64(r.good-r.ticked.good+bad), int64(bad))
+	seen, dead := r.minute.Minute()
+	r.good, r.bad = int(seen-dead), int(dead)
+	r.ticked.good, r.ticked.bad = r.good, r.bad
 }

@@ -51,7 +51,8 @@ func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class
 		Status: records.DeadLetterFailed, Group: w.Group,
 		Topic: record.Topic, TopicID: topicID, Partition: record.Partition, Offset: record.Offset, Item: item,
 		Key: record.Key, Value: record.Value,
-		RecordTime: record.TimestampMs * 1000,
+		// A record without a timestamp has -1, which is no time.
+		RecordTime: max(record.TimestampMs, 0) * 1000,
 		ErrorClass: class, Error: cause.Error(),
 		FailedAt: now().UnixMicro(), Producer: w.Producer, ResolvedAt: market.NoTime,
 	}

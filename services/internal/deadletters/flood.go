@@ -9,8 +9,8 @@ import (
 type Flood struct {
 	// Limit is the share, for example 0.05, above which records are no longer admitted.
 	Limit float64
-	// Least is how many bad records there must be in the minute before the share means anything: one bad record among the
-	// first three of a day is no flood. 0 means DefaultLeast.
+	// Least is how many bad records a minute may hold whatever their share: one bad record among the first three of a day
+	// is no flood. 0 means DefaultLeast.
 	Least int64
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -40,17 +40,27 @@ func (e *FloodError) Error() string {
 // limit. What is not admitted is not counted, so it may be tried again: it is admitted when the minute has passed and
 // it is not a flood by itself.
 func (f *Flood) Admit(topic string, seen, dead int64) error {
-	if dead > 0 {
-		before, bad := f.Minute()
-		if over := bad + dead; f.Limit <= 0 || over >= f.least() && float64(over) > f.Limit*float64(before+seen) {
-			return &FloodError{Topic: topic, Seen: before + seen, Dead: over, Limit: f.Limit}
-		}
+	if err := f.Check(topic, seen, dead); err != nil {
+		return err
 	}
 	f.Add(seen, dead)
 	return nil
 }
 
-// Add counts without asking; negative numbers take back what was admitted and then not done.
+// Check is Admit without counting.
+func (f *Flood) Check(topic string, seen, dead int64) error {
+	if dead <= 0 {
+		return nil
+	}
+	before, bad := f.Minute()
+	seen, dead = before+seen, bad+dead
+	if f.Limit <= 0 || dead > f.least() && float64(dead) > f.Limit*float64(seen) {
+		return &FloodError{Topic: topic, Seen: seen, Dead: dead, Limit: f.Limit}
+	}
+	return nil
+}
+
+// Add counts; negative numbers take back what was admitted and then not done.
 func (f *Flood) Add(seen, dead int64) {
 	second := f.second()
 	slot := &f.slots[second%60]
