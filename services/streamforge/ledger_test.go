@@ -65,3 +65,15 @@ func TestProofFindsWhatIsLostAndWhatIsDoubled(t *testing.T) {
 		t.Fatalf("lost %d duplicated %d: %v", p.lost, p.duplicated, p.details)
 	}
 }
+
+func FuzzLedgerLine(f *testing.F) {
+	for _, line := range []string{"1 0 F 00000000000000ff 10 2 3", "# a comment", "", "1 0 C 0 0 0 0", "1 0 F"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		l := &ledger{sent: map[payload]int64{}}
+		if err := l.add(line); err != nil && len(l.sent) > 0 {
+			t.Fatalf("%q was counted although it is bad: %v", line, err)
+		}
+	})
+}

@@ -117,10 +117,16 @@ func parseRange(word string) (planRange, error) {
 		return r, err
 	}
 	r.To = r.From + number
+	if r.Partition < 0 || r.From < 0 || r.To < r.From || number < 0 {
+		return r, fmt.Errorf("range %.60q is not one of offsets", word)
+	}
 	if has {
 		for _, text := range strings.Split(excluded, ",") {
 			if number, err = strconv.ParseInt(text, 10, 64); err != nil {
 				return r, err
+			}
+			if number < 0 || number >= r.To-r.From {
+				return r, fmt.Errorf("excluded offset %d is not in range %.60q", number, word)
 			}
 			r.Excluded = append(r.Excluded, r.From+number)
 		}

@@ -46,3 +46,33 @@ func TestAPlanThatIsNotUnderstoodIsNotGuessedAt(t *testing.T) {
 		}
 	}
 }
+
+// A text that is taken for a plan is written as a text that reads as the same plan.
+func FuzzParsePlan(f *testing.F) {
+	plan := blockPlan{Created: 1, Rows: 3, Hash: 255, Ranges: []planRange{{Partition: 2, From: 10, To: 14, Excluded: []int64{11, 13}}, {Partition: 3, From: 0, To: 1}}}
+	f.Add(plan.String())
+	f.Add("sf1 1 00112233445566778899aabbccddeeff 1 00 3:9223372036854775807+1")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePlan(text)
+		if err != nil {
+			return
+		}
+		for _, r := range p.Ranges {
+			if r.Partition < 0 || r.From < 0 || r.To < r.From {
+				t.Fatalf("%q holds the impossible range %+v", text, r)
+			}
+			for _, offset := range r.Excluded {
+				if offset < r.From || offset >= r.To {
+					t.Fatalf("%q excludes offset %d, which is not in %+v", text, offset, r)
+				}
+			}
+		}
+		back, err := parsePlan(p.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(p, back); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
