@@ -54,12 +54,20 @@ func TestAnUnknownIDIsBadAfterAMinuteOfDenials(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"denied for a minute": {
-			{0, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"},
-			{19 * time.Second, denied, "unknown-id"}, {time.Second, denied, deadletters.UnknownSchema}, {time.Hour, denied, deadletters.UnknownSchema},
+			{0, denied, "unknown-id"},
+			{20 * time.Second, denied, "unknown-id"},
+			{20 * time.Second, denied, "unknown-id"},
+			{19 * time.Second, denied, "unknown-id"},
+			{time.Second, denied, deadletters.UnknownSchema},
+			{time.Hour, denied, deadletters.UnknownSchema},
 		},
 		"the registry is away in between": {
-			{0, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, away, "registry"},
-			{20 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {29 * time.Second, denied, "unknown-id"},
+			{0, denied, "unknown-id"},
+			{20 * time.Second, denied, "unknown-id"},
+			{20 * time.Second, away, "registry"},
+			{20 * time.Second, denied, "unknown-id"},
+			{30 * time.Second, denied, "unknown-id"},
+			{29 * time.Second, denied, "unknown-id"},
 			{time.Second, denied, deadletters.UnknownSchema},
 		},
 		"nobody asked in between": {
