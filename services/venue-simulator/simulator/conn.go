@@ -43,6 +43,7 @@ type conn struct {
 
 	mutex   sync.Mutex
 	pending []byte
+	forced  int // bytes of pending that the limit does not count
 	marks   []mark
 	held    *heldFrame
 	last    []byte // close frame, to be sent when all else is
@@ -83,7 +84,7 @@ func (c *conn) enqueue(frame []byte, entry ledger.Entry) bool {
 		c.mutex.Unlock()
 		return false
 	}
-	if len(c.pending)+len(frame) > c.limit && len(c.pending) > 0 {
+	if waiting := len(c.pending) - c.forced; waiting+len(frame) > c.limit && waiting > 0 {
 		c.mutex.Unlock()
 		c.cut("slow")
 		return false
@@ -116,7 +117,7 @@ func (c *conn) hold(frame []byte, entry ledger.Entry) bool {
 // control appends a control frame, which is not in the ledger.
 func (c *conn) control(op wire.Opcode, payload []byte) {
 	c.mutex.Lock()
-	if !c.dead && c.last == nil && len(c.pending) < c.limit {
+	if !c.dead && c.last == nil && len(c.pending)-c.forced < c.limit {
 		c.pending = wire.AppendFrame(c.pending, op, payload)
 	}
 	c.mutex.Unlock()
@@ -220,7 +221,7 @@ func (c *conn) write() {
 		}
 		c.mutex.Lock()
 		buffer, marks, last := c.pending, c.marks, c.last
-		c.pending, c.marks = spare[:0], spareMarks[:0]
+		c.pending, c.marks, c.forced = spare[:0], spareMarks[:0], 0
 		c.mutex.Unlock()
 		if c.halfOpen.Load() {
 			c.sink.unsent(c, len(marks))
@@ -329,11 +330,13 @@ func (c *conn) answerClose(payload []byte) bool {
 	return !first
 }
 
-// force appends a frame whatever the bound of the buffer, for the fault of a giant frame.
+// force appends a frame whatever the bound of the buffer, for the fault of a giant frame. Nor does it count for the
+// frames after it: the client has done nothing to be cut for.
 func (c *conn) force(frame []byte, entry ledger.Entry) {
 	c.mutex.Lock()
 	if !c.dead && c.last == nil {
 		c.appendFrame(frame, entry)
+		c.forced += len(frame)
 	}
 	c.mutex.Unlock()
 	c.notify()
