@@ -54,11 +54,17 @@ func apacheCluster(t *testing.T) *cluster {
 	return clusterAt(t, apacheKafka.broker.Address)
 }
 
-// onEachBroker runs a test on the embedded broker and on Apache Kafka.
+// onEachBroker runs a test on the embedded broker and on Apache Kafka, at the same time: most of it is waiting.
 func onEachBroker(t *testing.T, test func(t *testing.T, c *cluster)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { test(t, newCluster(t)) })
-	t.Run("apache", func(t *testing.T) { test(t, apacheCluster(t)) })
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, newCluster(t))
+	})
+	t.Run("apache", func(t *testing.T) {
+		t.Parallel()
+		test(t, apacheCluster(t))
+	})
 }
 
 func quiet() *slog.Logger {

@@ -81,11 +81,13 @@ func tickers(t *testing.T, name string) []ticker {
 // Binance sends no checksum, but a bookTicker at every change of the best levels: the book after an update must have the
 // best levels of the ticker with the same id, and, where none has it, of the last before it.
 func TestBinanceBooksBridgeAndAgreeWithTheBookTicker(t *testing.T) {
+	t.Parallel()
 	type figures struct{ Applied, SameID, Before int }
 	for name, want := range map[string]figures{
 		spotBTC: {3449, 564, 2885}, spotETH: {3433, 577, 2856}, usdmBTC: {6546, 629, 5917},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ordered := tickers(t, name)
 			var got figures
 			held := books(t, name, func(_ recorded, _ *market.Book, o *market.OrderBook, outcome market.Outcome) {
