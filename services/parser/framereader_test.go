@@ -229,8 +229,8 @@ func FuzzGapPayload(f *testing.F) {
 	f.Add([]byte(`{"venue_symbols":["BTCUSDT"],"channel":"all","reason":"RESYNC","missing":3,"from":"2024-08-08T23:54:14Z"}`))
 	f.Add([]byte(`{"venue_symbols":[],"missing":1e99}`))
 	f.Add([]byte(`nul`))
+	p := bench(f)
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		p := bench(t)
 		frame := frame("kraken", string(payload))
 		frame.Kind = records.FrameGap
 		out := &recorder{}

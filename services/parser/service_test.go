@@ -214,3 +214,27 @@ func TestTwoParsersShareThePartitions(t *testing.T) {
 		t.Logf("counted %v of %d: a rebalance repeated a transaction at the other parser", total, sent)
 	}
 }
+
+// A frame of the largest size that the loader accepts becomes one book event, and one that is garbage one dead letter.
+func TestTheLargestFrames(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	const size = 16 << 20
+	level := `["61837.63000000","1.50000000"],`
+	levels := strings.Repeat(level, (size-200)/len(level))
+	f := frame("binance", `{"lastUpdateId":1000,"asks":[],"bids":[`+strings.TrimSuffix(levels, ",")+`]}`)
+	f.Kind, f.VenueSymbol = records.FrameRESTSnapshot, "BTCUSDT"
+	s.sendFrame(f)
+	s.sendFrame(frame("binance", strings.Repeat("{", size)))
+	p := s.start(Config{})
+	s.drained()
+	p.stop()
+	books := readAs[records.Orderbook](s, topicBooks)
+	if len(books) != 1 || len(books[0].Bids) != len(levels)/len(level) {
+		t.Errorf("%d books", len(books))
+	}
+	letters := readAs[records.DeadLetter](s, deadletters.Topic)
+	if len(letters) != 1 || letters[0].ErrorClass != deadletters.BadFrame || len(letters[0].Value) < size {
+		t.Errorf("%d letters", len(letters))
+	}
+}
