@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/localstack"
+)
+
+// TestAFullDisk puts the whole stack on a small disk and fills it. Each part that cannot write must say so, all go on
+// when there is space again, and what was acknowledged must be there, also after the broker has read its disk anew;
+// what was not is named by a GAP.
+func TestAFullDisk(t *testing.T) {
+	needProcesses(t, localstack.Embedded)
+	disk := smallDisk(t, "256m")
+	s := startStackIn(t, disk, localstack.Embedded, nil, "--symbols", "8")
+	s.awaitRows(50, "SELECT count() FROM raw_trades")
+
+	ballast := fill(t, disk)
+	await(t, "the writer to say that the disk is full", time.Minute, func() error {
+		writer, _ := s.status().program("writer")
+		if writer.Healthy || !strings.Contains(writer.Detail, "not enough space: free or add disk") {
+			return errors.New("it says " + writer.Detail)
+		}
+		return nil
+	})
+	await(t, "the loader to say that the broker does not take its records", time.Minute, func() error {
+		if log := s.log("loader"); !strings.Contains(log, "see its log, and whether its disk is full") {
+			return errors.New(log)
+		}
+		return nil
+	})
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	flows(s)
+	await(t, "everything to be well again", time.Minute, func() error {
+		if status := s.status(); !status.Healthy {
+			return errors.New("not well")
+		}
+		return nil
+	})
+	s.awaitRows(1, "SELECT count() FROM raw_frames WHERE kind = 'GAP' AND payload LIKE '%lost%'")
+
+	// What the broker has acknowledged must be on its disk: it reads that anew, and no offset is given twice.
+	s.signal("broker", syscall.SIGKILL)
+	flows(s)
+	await(t, "every record of raw-frames to be one row", time.Minute, func() error {
+		broken, err := s.query(`SELECT _partition, count(), uniqExact(_offset), max(_offset) + 1 FROM raw_frames
+			GROUP BY _partition HAVING count() != max(_offset) + 1 OR uniqExact(_offset) != count() FORMAT TSV`)
+		if err == nil && broken != "" {
+			err = errors.New("partition, rows, offsets, end: " + broken)
+		}
+		return err
+	})
+	for _, name := range []string{"broker", "registry", "clickhouse", "loader", "parser", "writer"} {
+		if log := s.log(name); stackTrace.MatchString(log) {
+			t.Errorf("%s shows a stack trace:\n%s", name, log)
+		}
+	}
+}
+
+// smallDisk mounts one of its own for the test.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("only root can mount a small disk")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("a small disk cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
+	})
+	return dir
+}
+
+// fill takes all the space that is left.
+func fill(t *testing.T, dir string) (file string) {
+	t.Helper()
+	file = filepath.Join(dir, "ballast")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	block := make([]byte, 1<<20)
+	for size := len(block); size >= 1; {
+		if _, err := f.Write(block[:size]); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
