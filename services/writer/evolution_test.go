@@ -15,6 +15,7 @@ import (
 )
 
 func TestANewFieldWaitsForItsColumnAndThenBothSchemasGoOn(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, false, "raw-trades")
 	w, _ := s.start(Config{FlushInterval: 50 * time.Millisecond})
 	s.trades(0, 100)
@@ -69,6 +70,7 @@ func TestANewFieldWaitsForItsColumnAndThenBothSchemasGoOn(t *testing.T) {
 }
 
 func TestAnUnknownSchemaIDIsBadOnlyAfterItsTime(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, false)
 	s.start(Config{FlushInterval: 50 * time.Millisecond, UnknownSchemaWait: 3 * time.Second})
 	s.produce("raw-trades", "A", registry.AppendWireHeader(nil, 4711))
@@ -85,6 +87,7 @@ func TestAnUnknownSchemaIDIsBadOnlyAfterItsTime(t *testing.T) {
 
 // TestThroughput measures a backlog of trades: WRITER_BENCH=1000000 go test -run Throughput -v ./services/writer.
 func TestThroughput(t *testing.T) {
+	t.Parallel()
 	n, _ := strconv.Atoi(os.Getenv("WRITER_BENCH"))
 	if n == 0 {
 		t.Skip("set WRITER_BENCH to a number of trades")

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // TestMain lets the test binary be a writer process, which a test can kill.
@@ -17,7 +19,12 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m,
+		// The shared ClickHouse ends with the process; idle connections of clients end by themselves.
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest.start.func1"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 }
 
 // process is a writer in a process of its own.
@@ -49,6 +56,7 @@ func (p *process) kill() {
 }
 
 func TestAWriterThatIsKilledAgainAndAgainLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, false, "raw-trades")
 	total := 0
 	for range 6 {
@@ -79,6 +87,7 @@ func TestAWriterThatIsKilledAgainAndAgainLosesAndDoublesNothing(t *testing.T) {
 }
 
 func TestTwoWritersShareATopicAndTakeOverFromEachOther(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, false, "raw-trades")
 	total := 0
 	more := func() {
@@ -105,6 +114,7 @@ func TestTwoWritersShareATopicAndTakeOverFromEachOther(t *testing.T) {
 }
 
 func TestAClickHouseThatIsAwayIsWaitedForWithBoundedMemory(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, true, "raw-trades")
 	const limit = 4 << 20
 	w, _ := s.start(Config{MemoryLimit: limit, MaxBlockBytes: 1 << 20, FlushInterval: 50 * time.Millisecond})

@@ -135,8 +135,9 @@ func (s *stack) await(what string, done func() bool) {
 func (s *stack) start(config Config) (*Writer, func()) {
 	s.t.Helper()
 	registered := prometheus.NewRegistry()
+	store := must[*clickhouse.Client](s.t)(clickhouse.New(s.clickhouse))
 	w := must[*Writer](s.t)(New(config, Deps{
-		Kafka: s.kafka, Registry: must[*registry.Client](s.t)(registry.New(s.registry, registered)), ClickHouse: must[*clickhouse.Client](s.t)(clickhouse.New(s.clickhouse)),
+		Kafka: s.kafka, Registry: must[*registry.Client](s.t)(registry.New(s.registry, registered)), ClickHouse: store,
 		Contracts: s.contracts, Log: s.log, Metrics: registered, Producer: "writer@test",
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -152,6 +153,7 @@ func (s *stack) start(config Config) (*Writer, func()) {
 		if err := <-done; err != nil {
 			s.t.Errorf("the writer ended with %v", err)
 		}
+		store.Close()
 	}
 	s.t.Cleanup(stop)
 	return w, stop

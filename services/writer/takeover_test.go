@@ -45,6 +45,7 @@ func (s *stack) planned(change func(*blockPlan)) {
 }
 
 func TestATakeoverRepeatsThePlannedBlockUnderItsToken(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, false, "raw-trades")
 	s.trades(0, 200)
 	s.flush()
@@ -60,6 +61,7 @@ func TestATakeoverRepeatsThePlannedBlockUnderItsToken(t *testing.T) {
 }
 
 func TestATakeoverThatCannotRepeatTheBlockInsertsOnlyWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*blockPlan){
 		"other rows":  func(p *blockPlan) { p.Hash++ },
 		"too old":     func(p *blockPlan) { p.Created -= 86400 },
