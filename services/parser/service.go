@@ -50,6 +50,8 @@ type Service struct {
 
 	running atomic.Pointer[kafka.Processor]
 	blocked atomic.Pointer[string]
+	// waiting is what a parser that is not at work yet waits for.
+	waiting atomic.Pointer[string]
 }
 
 // New makes a Service; it connects to nothing yet.
@@ -75,7 +77,10 @@ func (s *Service) Ready() error {
 		return errors.New("blocked: " + *blocked)
 	}
 	if p := s.running.Load(); p == nil || !p.Ready() {
-		return errors.New("waiting for the registry, the broker or partitions")
+		if waiting := s.waiting.Load(); waiting != nil {
+			return errors.New("waiting for " + *waiting)
+		}
+		return errors.New("starting")
 	}
 	return nil
 }
@@ -99,11 +104,17 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	s.running.Store(processor)
+	s.waits("partitions of %s from Kafka at %s", topicFrames, s.deps.Kafka.BootstrapServers)
 	return processor.Run(ctx, func(ctx context.Context, batch []kafka.Record, out kafka.Output) error {
 		err := parser.Handle(ctx, batch, out)
 		s.tell(err)
 		return err
 	})
+}
+
+func (s *Service) waits(format string, arguments ...any) {
+	text := fmt.Sprintf(format, arguments...)
+	s.waiting.Store(&text)
 }
 
 // tell keeps the cause of a standstill for /readyz and for the alarm.
@@ -126,12 +137,14 @@ func (s *Service) tell(err error) {
 func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	ids := map[string]int{}
 	for _, subject := range []string{"raw-frames-value", "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
+		s.waits("the schema registry at %s (subject %s)", s.deps.Registry.URL(), subject)
 		id, err := s.deps.Registry.AwaitID(ctx, subject, s.deps.Log)
 		if err != nil {
 			return nil, err
 		}
 		ids[subject] = id
 	}
+	s.waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
 	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
 		return nil, err
 	}

@@ -76,6 +76,9 @@ func New(config Config, registerer prometheus.Registerer) (*Client, error) {
 	return c, nil
 }
 
+// URL is where the registry is asked, for messages.
+func (c *Client) URL() string { return c.config.baseURL() }
+
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
