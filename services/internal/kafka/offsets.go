@@ -159,15 +159,43 @@ func (a *Admin) listOffsets(ctx context.Context, parts []TopicPartition, spec ck
 	for _, tp := range clientPartitions(parts) {
 		question[tp] = spec
 	}
+	// While a partition's leadership moves, or a topic has just been made, a broker refuses for a moment.
+	retry := time.NewTicker(leaderRetry)
+	defer retry.Stop()
+	for {
+		leaderless, err := a.askOffsets(ctx, question, isolation, offsets)
+		if leaderless == nil || err != nil {
+			return offsets, err
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return nil, leaderless
+		}
+	}
+}
+
+// leaderRetry is the pause before a partition without a leader is asked again.
+const leaderRetry = 100 * time.Millisecond
+
+// askOffsets puts into offsets what each partition answers. leaderless is the refusal of one that has no leader now.
+func (a *Admin) askOffsets(ctx context.Context, question map[ck.TopicPartition]ck.OffsetSpec, isolation ck.IsolationLevel, offsets map[TopicPartition]int64) (leaderless, err error) {
 	result, err := a.admin.ListOffsets(ctx, question, ck.SetAdminIsolationLevel(isolation))
 	if err != nil {
 		return nil, a.adminError("asking for offsets", err)
 	}
 	for tp, info := range result.ResultInfos {
-		if info.Error.Code() != ck.ErrNoError {
-			return nil, a.adminError(fmt.Sprintf("asking for the offsets of %s[%d]", *tp.Topic, tp.Partition), info.Error)
+		refusal := func() error {
+			return a.adminError(fmt.Sprintf("asking for the offsets of %s[%d]", *tp.Topic, tp.Partition), info.Error)
 		}
-		offsets[TopicPartition{Topic: *tp.Topic, Partition: tp.Partition}] = int64(info.Offset)
+		switch info.Error.Code() {
+		case ck.ErrNoError:
+			offsets[TopicPartition{Topic: *tp.Topic, Partition: tp.Partition}] = int64(info.Offset)
+		case ck.ErrLeaderNotAvailable, ck.ErrNotLeaderForPartition, ck.ErrFencedLeaderEpoch, ck.ErrUnknownLeaderEpoch:
+			leaderless = refusal()
+		default:
+			return nil, refusal()
+		}
 	}
-	return offsets, nil
+	return leaderless, nil
 }
