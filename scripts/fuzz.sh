@@ -7,6 +7,6 @@ grep -rl --include='*_test.go' '^func Fuzz' services schemas contracts 2>/dev/nu
   package="./$(dirname "$file")"
   grep -o '^func Fuzz[A-Za-z0-9_]*' "$file" | sed 's/^func //' | while read -r target; do
     echo "== $package $target"
-    go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time"
+    go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" </dev/null
   done
 done

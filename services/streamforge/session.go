@@ -44,8 +44,8 @@ type session struct {
 	// from and topicIDs are where and what the topics were when this pipeline began.
 	from     map[kafka.TopicPartition]int64
 	topicIDs map[string]uuid.UUID
-	dir       string
-	progress  func(string)
+	dir      string
+	progress func(string)
 }
 
 // startSession starts a stack in dir and applies the contracts to it.
