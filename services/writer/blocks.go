@@ -24,7 +24,7 @@ func (p *product) progress(now time.Time) error {
 		p.start(next)
 	}
 	full, crowded := p.fullness()
-	if p.job == nil && p.open.touched > 0 && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.config.FlushInterval) {
+	if p.job == nil && p.open.touched > 0 && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
 		if err := p.plan(now); err != nil {
 			return err
 		}
@@ -36,6 +36,18 @@ func (p *product) progress(now time.Time) error {
 	}
 	p.observe(now)
 	return p.pause((full || crowded) && p.open.touched > 0)
+}
+
+// behindFactor is by how much longer a block stays open while the product is behind.
+const behindFactor = 5
+
+// flushAfter is the age at which a block closes. While more records wait at the broker, it may grow towards its greatest
+// size instead: a large block costs ClickHouse half of what a small one does, and its first row is late anyway.
+func (p *product) flushAfter() time.Duration {
+	if p.behind {
+		return behindFactor * p.config.FlushInterval
+	}
+	return p.config.FlushInterval
 }
 
 // fullness says whether the open block should close for its size, and whether all blocks of the writer take too much.

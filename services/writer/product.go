@@ -53,7 +53,9 @@ type product struct {
 	committed bool            // whether the last commit took place
 	rewind    bool
 	paused    bool
-	rate      rate
+	// behind says that the last batch came full, or nearly: more records wait at the broker.
+	behind bool
+	rate   rate
 }
 
 type trouble struct {
@@ -139,12 +141,15 @@ func (p *product) run(ctx context.Context) error {
 	return nil
 }
 
+// maxBatchRecords bounds what one poll brings.
+const maxBatchRecords = 8192
+
 func (p *product) session(ctx context.Context) (err error) {
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
 	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
-		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: 8192,
+		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: maxBatchRecords,
 		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: max(2048, p.config.MemoryLimit/len(p.deps.Contracts)/8/1024),
 		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout,
 	}, p.log, p.deps.Metrics)
@@ -172,6 +177,7 @@ func (p *product) session(ctx context.Context) (err error) {
 		if err := p.take(ctx, records); err != nil {
 			return err
 		}
+		p.behind = len(records) >= maxBatchRecords/2
 		if err := p.progress(time.Now()); err != nil {
 			return err
 		}

@@ -21,7 +21,9 @@ type ProcessorConfig struct {
 	// TransactionalID is stable over restarts and different for each instance: program and ordinal. It is also the
 	// instance's static membership in the group, so that a restarted instance has its partitions back at once.
 	TransactionalID string
-	// CommitInterval is the least time between commits; 0 means 50 ms.
+	// CommitInterval is the least time between commits; 0 means 50 ms. While the processor is behind, so that batches come
+	// full, a transaction goes on for ten times as long: its fixed cost is then divided among many records, and nobody
+	// notices the latency.
 	CommitInterval time.Duration
 	// Headers asks for the records' headers.
 	Headers bool
@@ -182,6 +184,9 @@ func (p *Processor) step(ctx context.Context, handle Handler) error {
 	return nil
 }
 
+// behindFactor is by how much longer a transaction may be while the processor is behind.
+const behindFactor = 10
+
 // due says whether to commit: soon when there is nothing more to read, but not more often than every CommitInterval.
 func (p *Processor) due(read int) bool {
 	if !p.open {
@@ -191,8 +196,15 @@ func (p *Processor) due(read int) bool {
 		return true
 	}
 	interval := p.config.CommitInterval
-	return time.Since(p.began) >= interval || (read < p.consumer.config.MaxBatchRecords && time.Since(p.lastCommit) >= interval)
+	if p.behind(read) {
+		return time.Since(p.began) >= behindFactor*interval
+	}
+	return time.Since(p.lastCommit) >= interval
 }
+
+// behind says whether records wait at the broker: batches come full as long as they do. Half is enough, because what was
+// fetched ahead may end within a batch.
+func (p *Processor) behind(read int) bool { return read >= p.consumer.config.MaxBatchRecords/2 }
 
 func (p *Processor) process(batch []Record, handle Handler) error {
 	if !p.open {

@@ -16,6 +16,10 @@ const (
 	transactionTimeout = 10 * time.Second
 	// transactionTries bounds how often a call that librdkafka calls retriable is made again.
 	transactionTries = 5
+	// transactionLinger is how long, in milliseconds, a record may wait for others of its partition. The commit sends
+	// what is left without waiting, so that this delays nothing that could have been read sooner; a shorter one cuts a
+	// long transaction into many small batches.
+	transactionLinger = 50
 	// fullPause is how long a handler waits when the bounded queue is full.
 	fullPause = time.Millisecond
 )
@@ -54,7 +58,7 @@ func openTransactor(ctx context.Context, options []rdkafka.Option, bootstrap str
 }
 
 func transactionOptions(client ClientConfig, transactionalID string) ([]rdkafka.Option, error) {
-	options, err := client.producerOptions(5, 512<<20, maxMessageBytes)
+	options, err := client.producerOptions(transactionLinger, 512<<20, maxMessageBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -167,6 +168,10 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	return s.launch(ctx, spec)
 }
 
+// oneArena makes C's allocator keep one heap. librdkafka allocates a record on the program's thread and frees it on its
+// own; with a heap a thread that costs a tenth more processor time, and memory that is not given back.
+const oneArena = "MALLOC_ARENA_MAX=1"
+
 // Program starts one of the platform's programs with the stack's addresses in its environment and its HTTP listener on
 // a free loopback port, and returns once it says that it is ready.
 func (s *Stack) Program(ctx context.Context, name, path string, args, env []string) (*Process, error) {
@@ -186,7 +191,7 @@ func (s *Stack) program(ctx context.Context, name, path string, args, env []stri
 	}
 	spec := Spec{
 		Name: name, Path: path, Args: args,
-		Env:          append(append(s.addresses.Environment(), "HTTP_ADDRESS="+address), env...),
+		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, oneArena}, env),
 		LogFile:      s.LogFile(name),
 		Ready:        answers("http://" + address + ask),
 		StartTimeout: 30 * time.Second,

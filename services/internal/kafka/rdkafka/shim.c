@@ -110,6 +110,7 @@ static void free_handle(sf_handle *h) {
   for (int32_t i = 0; i < h->topic_count; i++) free(h->topics[i]);
   free(h->topics);
   free(h->messages);
+  free(h->sizes);
   pthread_mutex_destroy(&h->lock);
   free(h);
 }
@@ -150,6 +151,7 @@ sf_handle *sf_open(int consumer, const char *const *options, size_t option_count
   }
   if (consumer) {
     h->messages = calloc(batch, sizeof(*h->messages));
+    h->sizes = calloc(batch, sizeof(*h->sizes));
     rd_kafka_poll_set_consumer(h->rk);
     h->queue = rd_kafka_queue_get_consumer(h->rk);
   } else {
@@ -242,9 +244,10 @@ int64_t sf_gather(sf_handle *h, int timeout_ms, int headers, uint64_t *bytes) {
     h->have = (size_t)n;
     // A topic's handle may be freed and its address used again between two batches.
     h->last_topic = NULL;
+    for (size_t i = 0; i < h->have; i++) h->sizes[i] = message_size(h->messages[i], headers);
   }
   *bytes = 0;
-  for (size_t i = h->next; i < h->have; i++) *bytes += message_size(h->messages[i], headers);
+  for (size_t i = h->next; i < h->have; i++) *bytes += h->sizes[i];
   return (int64_t)(h->have - h->next);
 }
 
@@ -315,7 +318,7 @@ int64_t sf_copy(sf_handle *h, int headers, char *arena, uint64_t arena_size, sf_
   char *to = arena;
   while (h->next < h->have && n < max) {
     rd_kafka_message_t *m = h->messages[h->next];
-    if ((uint64_t)(to - arena) + message_size(m, headers) > arena_size) break;
+    if ((uint64_t)(to - arena) + h->sizes[h->next] > arena_size) break;
     records[n].position = (uint64_t)(to - arena);
     to = copy_message(h, m, headers, to, &records[n]);
     rd_kafka_message_destroy(m);
@@ -332,8 +335,10 @@ void sf_drop(sf_handle *h, const char *topic, int32_t partition) {
     rd_kafka_message_t *m = h->messages[i];
     if (!m->err && m->rkt && m->partition == partition && strcmp(rd_kafka_topic_name(m->rkt), topic) == 0)
       rd_kafka_message_destroy(m);
-    else
+    else {
+      h->sizes[kept] = h->sizes[i];
       h->messages[kept++] = m;
+    }
   }
   h->have = kept;
 }

@@ -52,6 +52,7 @@ typedef struct {
   uintptr_t go; // the Go side's handle, for the rebalance callback
   // Messages of the last batch call that have not been copied out yet: [next, have).
   rd_kafka_message_t **messages;
+  uint64_t *sizes; // of each message in the arena, counted once
   size_t capacity, have, next;
   // Names of the topics seen, by number.
   char **topics;
