@@ -6,8 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/install"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open starts the engine of this process; the library allows one, so each test runs in a process of its own.
 func open(t *testing.T) *Engine {
