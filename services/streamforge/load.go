@@ -128,7 +128,7 @@ type throughput struct {
 	at                             time.Time
 	sent, received, parsed, rows   float64
 	slippedSeconds, droppedByVenue float64
-	gaps                           float64
+	gaps, loaderDropped            float64
 }
 
 // perSecond is the rate between two looks at one of their counts.
@@ -160,6 +160,7 @@ func (r *load) look(ctx context.Context) throughput {
 	if m := scrape(ctx, stack.HTTP("loader")); m != nil {
 		now.received = m["streamforge_loader_records_total"]
 		now.gaps = m["streamforge_loader_gaps_total"]
+		now.loaderDropped = m["streamforge_loader_dropped_frames_total"]
 	}
 	if m := scrape(ctx, stack.HTTP("parser")); m != nil {
 		now.parsed = m["streamforge_parser_frames_total"]
@@ -267,9 +268,9 @@ func (r *load) report(p *proof, frames int64) error {
 		sustained = "yes"
 	}
 	rate := func(count func(throughput) float64) float64 { return perSecond(r.first, r.last, count) }
-	fmt.Printf("load: stack=%s offered=%.0f/s received=%.0f/s parsed=%.0f/s rows=%.0f/s max_lag=%.1fs sustained=%s frames=%d trades=%d gaps=%d lost=%d duplicated=%d dead_letters=%d\n",
+	fmt.Printf("load: stack=%s offered=%.0f/s received=%.0f/s parsed=%.0f/s rows=%.0f/s max_lag=%.1fs sustained=%s frames=%d trades=%d gaps=%d loader_dropped=%d lost=%d duplicated=%d dead_letters=%d\n",
 		r.command.Stack, rate(sentFrames), rate(receivedFrames), rate(parsedFrames), rate(writtenRows), worst, sustained,
-		p.frames, p.trades, int64(r.last.gaps), p.lost, p.duplicated, p.deadLetters)
+		p.frames, p.trades, int64(r.last.gaps), int64(r.last.loaderDropped), p.lost, p.duplicated, p.deadLetters)
 	if p.lost != 0 || p.duplicated != 0 || p.deadLetters != 0 {
 		return exitError{1}
 	}
