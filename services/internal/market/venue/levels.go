@@ -17,6 +17,9 @@ type LevelRange struct{ From, To int }
 // Of returns the levels; the slice cannot grow into its neighbours.
 func (r LevelRange) Of(ev *Events) []market.Level { return ev.Levels[r.From:r.To:r.To] }
 
+// Len returns the number of levels.
+func (r LevelRange) Len() int { return r.To - r.From }
+
 // Side reads [["price","quantity",…],…] into the arena of ev and remembers the scales in b. It reads the whole array
 // whatever it finds; the first fault is returned, a syntax error is the scanner's.
 func Side(s *jsonscan.Scanner, ev *Events, b *market.Book) (r LevelRange, err error) {

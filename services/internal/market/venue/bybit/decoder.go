@@ -182,15 +182,7 @@ func (d *Decoder) data(s *jsonscan.Scanner, h *header, ev *venue.Events) {
 }
 
 func (d *Decoder) trade(s *jsonscan.Scanner, ev *venue.Events, item int32) error {
-	t := market.Trade{Item: item, EventTime: market.NoTime}
-	var symbol []byte
-	var scale int32
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	t := venue.TradeItem{Trade: market.Trade{Item: item, EventTime: market.NoTime}}
 	if !s.Object() {
 		return fmt.Errorf("reading trade: %w", s.TakeFault())
 	}
@@ -198,92 +190,56 @@ func (d *Decoder) trade(s *jsonscan.Scanner, ev *venue.Events, item int32) error
 		var err error
 		switch string(key) {
 		case "s":
-			symbol = s.String()
+			t.Symbol = s.String()
 		case "i":
 			t.ID = s.Text()
 		case "p":
-			t.Price, err = venue.ParseAmount(s.Text(), &scale)
+			t.Price, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "v":
-			t.Quantity, err = venue.ParseAmount(s.Text(), &scale)
+			t.Quantity, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "S":
-			t.TakerSide = takerSide(s.String())
+			t.TakerSide = venue.TakerSide(s.String(), "Buy", "Sell")
 		case "T":
 			t.EventTime, err = venue.FromMillis(s.Int())
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		t.Keep(s.TakeFault())
+		t.Keep(err)
 	}
-	if first == nil && (len(symbol) == 0 || len(t.ID) == 0 || t.TakerSide == market.SideUnknown || t.EventTime == market.NoTime) {
-		first = errIncompleteTrade
+	if err := t.AppendTo(ev, d.instruments, errIncompleteTrade); err != nil {
+		return fmt.Errorf("reading trade %.40q: %w", t.ID, err)
 	}
-	if first == nil {
-		t.Instrument, first = d.instruments.Get(symbol)
-	}
-	if first != nil {
-		return fmt.Errorf("reading trade %.40q: %w", t.ID, first)
-	}
-	ev.Trades = append(ev.Trades, t)
 	return nil
 }
 
-func takerSide(side []byte) market.Side {
-	switch string(side) {
-	case "Buy":
-		return market.Buy
-	case "Sell":
-		return market.Sell
-	}
-	return market.SideUnknown
-}
-
 func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events) error {
-	mark := len(ev.Levels)
-	b := market.Book{EventTime: market.NoTime}
-	var symbol []byte
-	var bids, asks venue.LevelRange
-	hasBids, hasAsks := false, false
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	b := venue.BeginBook(ev, 0)
 	s.Object()
 	for key, more := s.NextKey(); more; key, more = s.NextKey() {
 		var err error
 		switch string(key) {
 		case "s":
-			symbol = s.String()
+			b.Symbol = s.String()
 		case "b":
-			bids, err = venue.Side(s, ev, &b)
-			hasBids = true
+			b.BidRange, err = venue.Side(s, ev, &b.Book)
+			b.HasBids = true
 		case "a":
-			asks, err = venue.Side(s, ev, &b)
-			hasAsks = true
+			b.AskRange, err = venue.Side(s, ev, &b.Book)
+			b.HasAsks = true
 		case "u":
 			b.LastUpdateID = market.Some(s.Int())
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		b.Keep(s.TakeFault())
+		b.Keep(err)
 	}
-	if !hasBids || !hasAsks || !b.LastUpdateID.Valid || len(symbol) == 0 {
-		keep(errIncompleteBook)
+	if !b.HasBids || !b.HasAsks || !b.LastUpdateID.Valid || len(b.Symbol) == 0 {
+		b.Keep(errIncompleteBook)
 	}
-	keep(h.shape(&b))
-	if first == nil {
-		b.Instrument, first = d.instruments.Get(symbol)
-	}
-	if first != nil {
-		ev.Levels = ev.Levels[:mark]
-		return fmt.Errorf("reading order book of %.32q: %w", symbol, first)
-	}
-	b.Bids, b.Asks = bids.Of(ev), asks.Of(ev)
-	ev.Books = append(ev.Books, b)
-	return nil
+	b.Keep(h.shape(&b.Book))
+	return b.AppendTo(ev, d.instruments)
 }
 
 // shape finds the kind and the depth of a book event. The update id 1 says that the service started anew and that the

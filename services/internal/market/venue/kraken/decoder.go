@@ -158,15 +158,7 @@ func (d *Decoder) data(s *jsonscan.Scanner, h *header, ev *venue.Events) bool {
 }
 
 func (d *Decoder) trade(s *jsonscan.Scanner, ev *venue.Events, item int32) error {
-	t := market.Trade{Item: item, EventTime: market.NoTime}
-	var symbol []byte
-	var scale int32
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	t := venue.TradeItem{Trade: market.Trade{Item: item, EventTime: market.NoTime}}
 	if !s.Object() {
 		return fmt.Errorf("reading trade: %w", s.TakeFault())
 	}
@@ -174,13 +166,13 @@ func (d *Decoder) trade(s *jsonscan.Scanner, ev *venue.Events, item int32) error
 		var err error
 		switch string(key) {
 		case "symbol":
-			symbol = s.String()
+			t.Symbol = s.String()
 		case "side":
-			t.TakerSide = takerSide(s.String())
+			t.TakerSide = venue.TakerSide(s.String(), "buy", "sell")
 		case "price":
-			t.Price, err = venue.ParseAmount(s.Text(), &scale)
+			t.Price, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "qty":
-			t.Quantity, err = venue.ParseAmount(s.Text(), &scale)
+			t.Quantity, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "trade_id":
 			t.ID = s.Text()
 		case "timestamp":
@@ -188,44 +180,17 @@ func (d *Decoder) trade(s *jsonscan.Scanner, ev *venue.Events, item int32) error
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		t.Keep(s.TakeFault())
+		t.Keep(err)
 	}
-	if first == nil && (len(symbol) == 0 || len(t.ID) == 0 || t.TakerSide == market.SideUnknown || t.EventTime == market.NoTime) {
-		first = errIncompleteTrade
+	if err := t.AppendTo(ev, d.instruments, errIncompleteTrade); err != nil {
+		return fmt.Errorf("reading trade %.32q: %w", t.ID, err)
 	}
-	if first == nil {
-		t.Instrument, first = d.instruments.Get(symbol)
-	}
-	if first != nil {
-		return fmt.Errorf("reading trade %.32q: %w", t.ID, first)
-	}
-	ev.Trades = append(ev.Trades, t)
 	return nil
 }
 
-func takerSide(side []byte) market.Side {
-	switch string(side) {
-	case "buy":
-		return market.Buy
-	case "sell":
-		return market.Sell
-	}
-	return market.SideUnknown
-}
-
 func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item int32) error {
-	mark := len(ev.Levels)
-	b := market.Book{Kind: market.BookUpdate, Item: item, EventTime: market.NoTime}
-	var symbol []byte
-	var bids, asks venue.LevelRange
-	hasBids, hasAsks := false, false
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	b := venue.BeginBook(ev, item)
 	if !s.Object() {
 		return fmt.Errorf("reading order book: %w", s.TakeFault())
 	}
@@ -233,13 +198,13 @@ func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item in
 		var err error
 		switch string(key) {
 		case "symbol":
-			symbol = s.String()
+			b.Symbol = s.String()
 		case "bids":
-			bids, err = side(s, ev, &b)
-			hasBids = true
+			b.BidRange, err = side(s, ev, &b.Book)
+			b.HasBids = true
 		case "asks":
-			asks, err = side(s, ev, &b)
-			hasAsks = true
+			b.AskRange, err = side(s, ev, &b.Book)
+			b.HasAsks = true
 		case "checksum":
 			b.Checksum, err = checksum(s)
 		case "timestamp":
@@ -247,29 +212,22 @@ func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item in
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		b.Keep(s.TakeFault())
+		b.Keep(err)
 	}
-	if len(symbol) == 0 || !hasBids || !hasAsks {
-		keep(errIncompleteBook)
+	if len(b.Symbol) == 0 || !b.HasBids || !b.HasAsks {
+		b.Keep(errIncompleteBook)
 	}
-	if kind := string(h.kind); kind != "snapshot" && kind != "update" {
-		keep(errNoType)
-	}
-	if first == nil {
-		b.Instrument, first = d.instruments.Get(symbol)
-	}
-	if first != nil {
-		ev.Levels = ev.Levels[:mark]
-		return fmt.Errorf("reading order book of %.32q: %w", symbol, first)
-	}
-	b.Bids, b.Asks = bids.Of(ev), asks.Of(ev)
-	if string(h.kind) == "snapshot" {
+	switch string(h.kind) {
+	case "snapshot":
 		b.Kind = market.BookSnapshot
-		b.Depth = market.Some(d.snapshotDepth(max(len(b.Bids), len(b.Asks))))
+		b.Depth = market.Some(d.snapshotDepth(max(b.BidRange.Len(), b.AskRange.Len())))
+	case "update":
+		b.Kind = market.BookUpdate
+	default:
+		b.Keep(errNoType)
 	}
-	ev.Books = append(ev.Books, b)
-	return nil
+	return b.AppendTo(ev, d.instruments)
 }
 
 // snapshotDepth is the subscribed depth, to which the book must be cut after every update. The frame does not say it:

@@ -186,15 +186,7 @@ func (d *Decoder) data(s *jsonscan.Scanner, h *header, ev *venue.Events) bool {
 }
 
 func (d *Decoder) trade(s *jsonscan.Scanner, h *header, ev *venue.Events, item int32) error {
-	t := market.Trade{Item: item, EventTime: market.NoTime}
-	symbol := h.instrument
-	var scale int32
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	t := venue.TradeItem{Trade: market.Trade{Item: item, EventTime: market.NoTime}, Symbol: h.instrument}
 	if !s.Object() {
 		return fmt.Errorf("reading trade: %w", s.TakeFault())
 	}
@@ -202,57 +194,32 @@ func (d *Decoder) trade(s *jsonscan.Scanner, h *header, ev *venue.Events, item i
 		var err error
 		switch string(key) {
 		case "instId":
-			symbol = s.String()
+			t.Symbol = s.String()
 		case "tradeId":
 			t.ID = s.Text()
 		case "px":
-			t.Price, err = venue.ParseAmount(s.Text(), &scale)
+			t.Price, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "sz":
-			t.Quantity, err = venue.ParseAmount(s.Text(), &scale)
+			t.Quantity, err = venue.ParseAmount(s.Text(), &t.Scale)
 		case "side":
-			t.TakerSide = takerSide(s.String())
+			t.TakerSide = venue.TakerSide(s.String(), "buy", "sell")
 		case "ts":
 			t.EventTime, err = venue.FromMillis(s.Int())
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		t.Keep(s.TakeFault())
+		t.Keep(err)
 	}
-	if first == nil && (len(symbol) == 0 || len(t.ID) == 0 || t.TakerSide == market.SideUnknown || t.EventTime == market.NoTime) {
-		first = errIncompleteTrade
+	if err := t.AppendTo(ev, d.instruments, errIncompleteTrade); err != nil {
+		return fmt.Errorf("reading trade %.32q: %w", t.ID, err)
 	}
-	if first == nil {
-		t.Instrument, first = d.instruments.Get(symbol)
-	}
-	if first != nil {
-		return fmt.Errorf("reading trade %.32q: %w", t.ID, first)
-	}
-	ev.Trades = append(ev.Trades, t)
 	return nil
 }
 
-func takerSide(side []byte) market.Side {
-	switch string(side) {
-	case "buy":
-		return market.Buy
-	case "sell":
-		return market.Sell
-	}
-	return market.SideUnknown
-}
-
 func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item int32) error {
-	mark := len(ev.Levels)
-	b := market.Book{Item: item, EventTime: market.NoTime}
-	var bids, asks venue.LevelRange
-	hasBids, hasAsks := false, false
-	var first error
-	keep := func(err error) {
-		if err != nil && first == nil {
-			first = err
-		}
-	}
+	b := venue.BeginBook(ev, item)
+	b.Symbol = h.instrument
 	if !s.Object() {
 		return fmt.Errorf("reading order book: %w", s.TakeFault())
 	}
@@ -260,11 +227,11 @@ func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item in
 		var err error
 		switch string(key) {
 		case "bids":
-			bids, err = venue.Side(s, ev, &b)
-			hasBids = true
+			b.BidRange, err = venue.Side(s, ev, &b.Book)
+			b.HasBids = true
 		case "asks":
-			asks, err = venue.Side(s, ev, &b)
-			hasAsks = true
+			b.AskRange, err = venue.Side(s, ev, &b.Book)
+			b.HasAsks = true
 		case "ts":
 			b.EventTime, err = venue.FromMillis(s.Int())
 		case "checksum":
@@ -276,26 +243,17 @@ func (d *Decoder) book(s *jsonscan.Scanner, h *header, ev *venue.Events, item in
 		default:
 			s.Skip()
 		}
-		keep(s.TakeFault())
-		keep(err)
+		b.Keep(s.TakeFault())
+		b.Keep(err)
 	}
 	b.Kind = bookKind(h.action)
 	switch {
 	case b.Kind == market.BookUnknown:
-		keep(errNoAction)
-	case !hasBids || !hasAsks:
-		keep(errIncompleteBook)
+		b.Keep(errNoAction)
+	case !b.HasBids || !b.HasAsks:
+		b.Keep(errIncompleteBook)
 	}
-	if first == nil {
-		b.Instrument, first = d.instruments.Get(h.instrument)
-	}
-	if first != nil {
-		ev.Levels = ev.Levels[:mark]
-		return fmt.Errorf("reading order book of %.32q: %w", h.instrument, first)
-	}
-	b.Bids, b.Asks = bids.Of(ev), asks.Of(ev)
-	ev.Books = append(ev.Books, b)
-	return nil
+	return b.AppendTo(ev, d.instruments)
 }
 
 func bookKind(action []byte) market.BookKind {
