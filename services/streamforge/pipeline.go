@@ -283,6 +283,7 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 		if err := p.control(ctx, http.MethodPost, "/control/drain", &totals); err != nil {
 			errs = append(errs, err)
 		}
+		p.awaitReceived(ctx, totals)
 	}
 	progress("loader: draining")
 	errs = append(errs, p.stack.StopProgram("loader"))
@@ -298,6 +299,30 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 	}
 	errs = append(errs, p.stack.StopProgram("venue-simulator"))
 	return totals, errors.Join(errs...)
+}
+
+// receivedPatience bounds the wait for the loader to have taken in what the simulator sent; a frame that a fault dropped
+// on the way never comes.
+const receivedPatience = 3 * time.Second
+
+// awaitReceived waits until the loader has counted all that was sent: a REST body that is still on its way when the loader
+// is told to end would be missing without being lost by anybody.
+func (p *pipeline) awaitReceived(ctx context.Context, totals simulatorTotals) {
+	ctx, cancel := context.WithTimeout(ctx, receivedPatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		kinds := scrapeBy(ctx, p.stack.HTTP("loader"), "streamforge_loader_records_total", "kind")
+		if int64(kinds["FRAME"]+kinds["REST_SNAPSHOT"]) >= totals.Frames+totals.RESTSnapshots {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // drainPatience bounds the wait for a group that makes no progress.

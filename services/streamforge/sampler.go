@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -152,6 +153,33 @@ func (s *sampler) sampleRows(ctx context.Context, sample *Sample) {
 
 // scrape reads a program's metrics, summed over their labels; nothing when it does not answer.
 func scrape(ctx context.Context, address string) map[string]float64 {
+	sums := map[string]float64{}
+	for name, family := range scrapeFamilies(ctx, address) {
+		for _, m := range family.GetMetric() {
+			sums[name] += valueOf(m)
+		}
+	}
+	return sums
+}
+
+// scrapeBy reads one metric of a program, summed by the values of one label.
+func scrapeBy(ctx context.Context, address, metric, label string) map[string]float64 {
+	sums := map[string]float64{}
+	for _, m := range scrapeFamilies(ctx, address)[metric].GetMetric() {
+		for _, pair := range m.GetLabel() {
+			if pair.GetName() == label {
+				sums[pair.GetValue()] += valueOf(m)
+			}
+		}
+	}
+	return sums
+}
+
+func valueOf(m *dto.Metric) float64 {
+	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+}
+
+func scrapeFamilies(ctx context.Context, address string) map[string]*dto.MetricFamily {
 	if address == "" {
 		return nil
 	}
@@ -171,13 +199,7 @@ func scrape(ctx context.Context, address string) map[string]float64 {
 	if err != nil {
 		return nil
 	}
-	sums := map[string]float64{}
-	for name, family := range families {
-		for _, m := range family.GetMetric() {
-			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
-		}
-	}
-	return sums
+	return families
 }
 
 // latencyProbe measures from outside when rows become visible: it asks the table again and again for rows that it has
