@@ -121,7 +121,7 @@ func (c *superviseCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, dir: dir, source: source{venues: c.Venues, symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{venues: c.Venues, symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
 	if !c.NoSource {
 		if err := p.start(ctx, progress); err != nil {
 			return errors.Join(err, s.close())

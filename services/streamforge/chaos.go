@@ -56,7 +56,7 @@ func (c *chaosCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, dir: dir, source: source{symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
 	return errors.Join(c.campaign(ctx, s, p), s.close())
 }
 

@@ -43,7 +43,7 @@ func (d *demoCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, dir: dir, source: source{venues: d.Venues, symbols: d.Symbols, seed: d.Seed, rate: d.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{venues: d.Venues, symbols: d.Symbols, seed: d.Seed, rate: d.Rate}}
 	err = d.flow(ctx, s, p, began)
 	return errors.Join(err, s.close())
 }

@@ -47,7 +47,7 @@ func (l *loadCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, dir: dir, source: source{symbols: l.Symbols, seed: l.Seed, rate: l.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{symbols: l.Symbols, seed: l.Seed, rate: l.Rate}}
 	return errors.Join(l.flow(ctx, s, p), s.close())
 }
 

@@ -43,6 +43,8 @@ type pipeline struct {
 	source source
 	// simulator is host:port; empty with live venues.
 	simulator string
+	// settled waits until no transaction is open on the pipeline's topics.
+	settled func(ctx context.Context) error
 	// beforeStop is called when a program has nothing left to do and is about to be stopped; nil: not.
 	beforeStop func(program string)
 }
@@ -288,6 +290,10 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 	progress("loader: draining")
 	errs = append(errs, p.stack.StopProgram("loader"))
 	for _, step := range []struct{ program, group string }{{"parser", "parser"}, {"writer", "writer."}} {
+		// What the program before wrote last must be there to be read, or the lag would be zero too soon.
+		if err := p.settle(ctx); err != nil {
+			errs = append(errs, err)
+		}
 		if err := awaitZero(ctx, step.group, lag); err != nil {
 			errs = append(errs, err)
 		}
@@ -299,6 +305,15 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 	}
 	errs = append(errs, p.stack.StopProgram("venue-simulator"))
 	return totals, errors.Join(errs...)
+}
+
+// settlePatience bounds the wait for open transactions: a killed producer's ends after ten seconds.
+const settlePatience = 20 * time.Second
+
+func (p *pipeline) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	defer cancel()
+	return p.settled(ctx)
 }
 
 // receivedPatience bounds the wait for the loader to have taken in what the simulator sent; a frame that a fault dropped

@@ -48,7 +48,7 @@ func (r *replayCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, dir: dir, source: source{replay: r.Recording, speed: r.Speed}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{replay: r.Recording, speed: r.Speed}}
 	err = r.flow(ctx, s, p, sent)
 	return errors.Join(err, s.close())
 }

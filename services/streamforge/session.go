@@ -191,6 +191,11 @@ func (s *session) lag(ctx context.Context, prefix string) (int64, error) {
 	return total, nil
 }
 
+// settled waits until no transaction is open on what the pipeline fills.
+func (s *session) settled(ctx context.Context) error {
+	return s.admin.AwaitCommitted(ctx, provenTopics...)
+}
+
 // writeState tells other commands what runs.
 func (s *session) writeState(kind, simulator string, ready bool) error {
 	return localstack.WriteState(s.dir, localstack.State{

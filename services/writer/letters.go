@@ -92,34 +92,3 @@ func (o *outlet) send(ctx context.Context, group string, topicID [16]byte, r *ka
 	}
 	return nil
 }
-
-// rate watches the share of bad rows over the last minute, by the measure that all readers share.
-type rate struct {
-	limit float64
-	// good and bad are the last minute's rows: the minute's at the last tick, and what came since.
-	good, bad int
-
-	ticked struct{ good, bad int }
-	minute deadletters.Flood
-}
-
-// allows counts one bad row and says whether it may still be diverted. A limit of 0 allows none at all.
-func (r *rate) allows(now time.Time) bool {
-	r.tick(now)
-	r.minute.Limit = r.limit
-	if r.minute.Check("", 1, 1) != nil {
-		return false
-	}
-	r.bad++
-	return true
-}
-
-// tick hands what came to the minute, and forgets what is older.
-func (r *rate) tick(now time.Time) {
-	r.minute.Now = func() time.Time { return now }
-	bad := r.bad - r.ticked.bad
-	r.minute.Add(int64(r.good-r.ticked.good+bad), int64(bad))
-	seen, dead := r.minute.Minute()
-	r.good, r.bad = int(seen-dead), int(dead)
-	r.ticked.good, r.ticked.bad = r.good, r.bad
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
@@ -55,7 +56,9 @@ type product struct {
 	paused    bool
 	// behind says that the last batch came full, or nearly: more records wait at the broker.
 	behind bool
-	rate   rate
+	// flood measures the share of bad records; good counts the rows since it was last told.
+	flood deadletters.Flood
+	good  int64
 }
 
 type trouble struct {
@@ -97,9 +100,9 @@ func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, share
 		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
 		patience: config.UnknownSchemaWait, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
 	}
-	p.rate.limit = c.DeadLetterRate
+	p.flood.Limit = c.DeadLetterRate
 	if slices.Contains(config.AcceptDeadLetters, p.topic) {
-		p.rate.limit = 1e9
+		p.flood.Limit = 1
 	}
 	p.sessionState.Store(&trouble{text: "starting"})
 	return p

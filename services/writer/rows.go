@@ -14,9 +14,9 @@ import (
 // take decodes a batch into the open block. Records are valid only until the next Poll, which is why nothing waits here:
 // a record that cannot be decoded yet parks its partition.
 func (p *product) take(ctx context.Context, records []kafka.Record) error {
-	if len(records) > 0 {
-		p.rate.tick(time.Now())
-	}
+	// The clock is asked once a batch and not once a row.
+	p.flood.Add(p.good, 0)
+	p.good = 0
 	for i := range records {
 		r := &records[i]
 		part := p.parts[r.Partition]
@@ -84,7 +84,7 @@ func (p *product) row(ctx context.Context, part *partition, r *kafka.Record) err
 	if err := plan.Append(p.open.block, &origin, body); err != nil {
 		return p.divert(ctx, part, r, "bad-value", err)
 	}
-	p.rate.good++
+	p.good++
 	p.open.hash += recordHash(r.Partition, r.Offset, r.Value)
 	if p.open.oldest == 0 || r.TimestampMs > 0 && r.TimestampMs < p.open.oldest {
 		p.open.oldest = r.TimestampMs
@@ -114,14 +114,15 @@ func (p *product) ensureBlock(plan *columnar.Plan) error {
 // divert sends a bad record to the dead letters, unless there are too many of them: then something is wrong that no dead
 // letter cures, and the partition stops.
 func (p *product) divert(ctx context.Context, part *partition, r *kafka.Record, class string, cause error) error {
-	if !p.rate.allows(time.Now()) {
-		return &floodError{fmt.Errorf("more bad records than the contract's deadLetterRate of %g allows (%d of %d in a minute); offset %d of partition %d: %s: %w; mend the producer or the schema, or start the writer with --accept-dead-letters=%s",
-			p.contract.DeadLetterRate, p.rate.bad+1, p.rate.good+p.rate.bad+1, r.Offset, r.Partition, class, cause, p.topic)}
+	if err := p.flood.Admit(p.topic, 1+p.good, 1); err != nil {
+		return &floodError{fmt.Errorf("%w; offset %d of partition %d: %s: %w; mend the producer or the schema, or start the writer with --accept-dead-letters=%s",
+			err, r.Offset, r.Partition, class, cause, p.topic)}
 	}
 	if err := p.letters.send(ctx, p.group, p.topicID, r, class, cause); err != nil {
-		p.rate.bad--
+		p.flood.Add(-1-p.good, -1)
 		return err
 	}
+	p.good = 0
 	p.log.Warn("record diverted to dead-letters", "partition", r.Partition, "offset", r.Offset, "class", class, "error", cause.Error())
 	p.metrics.deadLetters.WithLabelValues(p.topic, class).Inc()
 	p.advance(part, r)

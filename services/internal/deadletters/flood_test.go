@@ -55,3 +55,29 @@ func TestLimitsThatAllowNoneAndAll(t *testing.T) {
 		t.Error("a good record, or a limit of 1, is refused")
 	}
 }
+
+func TestWhatIsTakenBackDoesNotCountAndHalfAMinuteForgetsNothing(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	f := &Flood{Limit: 0.1, Now: func() time.Time { return now }}
+	admitted := func(n int) (count int) {
+		for range n {
+			if f.Admit("raw-trades", 1, 1) == nil {
+				count++
+			}
+		}
+		return count
+	}
+	f.Add(1000, 0)
+	if n := admitted(200); n != 111 {
+		t.Errorf("%d bad records beside 1000 good ones are admitted, want 111: 10 %% of all", n)
+	}
+	if f.Add(-1, -1); admitted(2) != 1 {
+		t.Error("what was taken back counts")
+	}
+	if now = now.Add(30 * time.Second); admitted(1) != 0 {
+		t.Error("half a minute has forgotten the flood")
+	}
+	if now = now.Add(30 * time.Second); admitted(200) != DefaultLeast {
+		t.Errorf("a minute later the flood is not forgotten")
+	}
+}

@@ -206,6 +206,9 @@ func (c *cluster) all(topic string) []Record {
 		parts = append(parts, tp)
 		assign = append(assign, Committed{TopicPartition: tp, Offset: OffsetBeginning})
 	}
+	if err := c.admin.AwaitCommitted(c.t.Context(), topic); err != nil {
+		c.t.Fatal(err)
+	}
 	ends, err := c.admin.Offsets(c.t.Context(), parts, true)
 	if err != nil {
 		c.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -86,4 +87,45 @@ func readUntil(ctx context.Context, consumer *Consumer, open map[TopicPartition]
 		}
 	}
 	return nil
+}
+
+// AwaitCommitted waits until no transaction is open on the topics, so that a read_committed reader sees all that was
+// written. A producer's commit returns when the coordinator has decided; the markers that let readers see it follow.
+func (a *Admin) AwaitCommitted(ctx context.Context, topics ...string) error {
+	described, err := a.Describe(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	var parts []TopicPartition
+	for topic, d := range described {
+		for p := range d.Partitions {
+			parts = append(parts, TopicPartition{Topic: topic, Partition: int32(p)})
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		committed, err := a.Offsets(ctx, parts, true)
+		if err != nil {
+			return err
+		}
+		written, err := a.Offsets(ctx, parts, false)
+		if err != nil {
+			return err
+		}
+		open := 0
+		for tp, r := range written {
+			if committed[tp].Latest < r.Latest {
+				open++
+			}
+		}
+		if open == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for open transactions on %d partitions of %v: %w", open, topics, ctx.Err())
+		case <-tick.C:
+		}
+	}
 }

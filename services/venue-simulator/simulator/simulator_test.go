@@ -689,17 +689,16 @@ func TestAClientThatDoesNotReadIsCut(t *testing.T) {
 		s.mutex.Lock()
 		open := len(s.connections)
 		s.mutex.Unlock()
-		if open == 0 {
+		// The server may not have met the client yet, so that no connection alone says nothing.
+		dropped := s.ledger.Report(false).DroppedFrames
+		if open == 0 && dropped > 0 {
 			break
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatal("a client that does not read is still connected")
+			t.Fatalf("a client that does not read: %d connections are open, %d frames that were not sent are counted", open, dropped)
 		case <-time.After(10 * time.Millisecond):
 		}
-	}
-	if report := s.ledger.Report(false); report.DroppedFrames == 0 {
-		t.Errorf("what was not sent is not counted: %+v", report)
 	}
 }
 
