@@ -44,11 +44,7 @@ func newLagMeter(ctx context.Context, admin *kafka.Admin, groups map[string][]st
 			if !ok {
 				return nil, fmt.Errorf("topic %s of group %s does not exist; run `streamforge apply`", topic, name)
 			}
-			if m.parts[topic] == nil {
-				for p := range d.Partitions {
-					m.parts[topic] = append(m.parts[topic], kafka.TopicPartition{Topic: topic, Partition: int32(p)})
-				}
-			}
+			m.parts[topic] = d.TopicPartitions()
 			group := meteredGroup{name: name, topic: topic}
 			if topic != "raw-frames" {
 				group.before = "parser"

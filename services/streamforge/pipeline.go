@@ -290,10 +290,6 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 	progress("loader: draining")
 	errs = append(errs, p.stack.StopProgram("loader"))
 	for _, step := range []struct{ program, group string }{{"parser", "parser"}, {"writer", "writer."}} {
-		// What the program before wrote last must be there to be read, or the lag would be zero too soon.
-		if err := p.settle(ctx); err != nil {
-			errs = append(errs, err)
-		}
 		if err := awaitZero(ctx, step.group, lag); err != nil {
 			errs = append(errs, err)
 		}
@@ -302,6 +298,9 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 		}
 		progress(step.program + ": draining")
 		errs = append(errs, p.stack.StopProgram(step.program))
+		// What it wrote last must be there to be read, or the next one's lag would be zero too soon. Before it has stopped
+		// there is always a transaction open.
+		errs = append(errs, p.settle(ctx))
 	}
 	errs = append(errs, p.stack.StopProgram("venue-simulator"))
 	return totals, errors.Join(errs...)

@@ -108,10 +108,8 @@ func (s *session) markBeginning(ctx context.Context) error {
 		return err
 	}
 	var parts []kafka.TopicPartition
-	for topic, d := range described {
-		for partition := range d.Partitions {
-			parts = append(parts, kafka.TopicPartition{Topic: topic, Partition: int32(partition)})
-		}
+	for _, d := range described {
+		parts = append(parts, d.TopicPartitions()...)
 	}
 	ranges, err := s.admin.Offsets(ctx, parts, true)
 	if err != nil {

@@ -31,6 +31,15 @@ type TopicDescription struct {
 	Overrides map[string]string
 }
 
+// TopicPartitions lists the topic's partitions.
+func (d TopicDescription) TopicPartitions() []TopicPartition {
+	parts := make([]TopicPartition, d.Partitions)
+	for p := range parts {
+		parts[p] = TopicPartition{Topic: d.Name, Partition: int32(p)}
+	}
+	return parts
+}
+
 // NewTopic to create. Replication 0 is the cluster's default.
 type NewTopic struct {
 	Name        string

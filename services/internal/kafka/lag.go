@@ -40,9 +40,7 @@ func (a *Admin) Lag(ctx context.Context, group string, topics []string) ([]Parti
 		if !ok {
 			return nil, fmt.Errorf("asking for the lag of group %s: %w %s; %s", group, ErrUnknownTopic, topic, remedy(ErrUnknownTopic))
 		}
-		for p := range d.Partitions {
-			parts = append(parts, TopicPartition{Topic: topic, Partition: int32(p)})
-		}
+		parts = append(parts, d.TopicPartitions()...)
 	}
 	committed, err := a.GroupOffsets(ctx, group, parts)
 	if err != nil {

@@ -34,10 +34,7 @@ func ReadAll(ctx context.Context, client ClientConfig, topics []string, read fun
 }
 
 func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDescription, read func(Record) error) error {
-	parts := make([]TopicPartition, d.Partitions)
-	for p := range parts {
-		parts[p] = TopicPartition{Topic: d.Name, Partition: int32(p)}
-	}
+	parts := d.TopicPartitions()
 	ranges, err := admin.Offsets(ctx, parts, true)
 	if err != nil {
 		return err
@@ -97,10 +94,8 @@ func (a *Admin) AwaitCommitted(ctx context.Context, topics ...string) error {
 		return err
 	}
 	var parts []TopicPartition
-	for topic, d := range described {
-		for p := range d.Partitions {
-			parts = append(parts, TopicPartition{Topic: topic, Partition: int32(p)})
-		}
+	for _, d := range described {
+		parts = append(parts, d.TopicPartitions()...)
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
