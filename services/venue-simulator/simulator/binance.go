@@ -227,7 +227,14 @@ var depthWeights = map[string][]struct{ limit, weight int }{
 // serveDepth answers a REST book.
 func (s *Server) serveDepth(venue string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.draining.Load() {
+		s.mutex.Lock() // so that a request is either refused or waited for
+		draining := s.draining.Load()
+		if !draining {
+			s.requests.Add(1)
+			defer s.requests.Done()
+		}
+		s.mutex.Unlock()
+		if draining {
 			s.answer(w, venue, http.StatusServiceUnavailable, `{"code":-1001,"msg":"Internal error; the simulator is draining."}`)
 			return
 		}

@@ -104,6 +104,7 @@ type Server struct {
 	generator  sync.WaitGroup
 	sessions   sync.WaitGroup
 	drainOnce  sync.Once
+	requests   sync.WaitGroup // REST requests that are being answered
 	drainEnded chan struct{}
 }
 
@@ -546,6 +547,8 @@ func (s *Server) drain() {
 		s.mutex.Lock() // so that a connection is either refused or waited for
 		s.draining.Store(true)
 		s.mutex.Unlock()
+		// Clients still have their connections while the answers that they wait for go out.
+		s.requests.Wait()
 		s.stopOnce.Do(func() { close(s.stop) })
 		s.generator.Wait()
 		s.mutex.Lock()
