@@ -96,19 +96,20 @@ type Consumer struct {
 	metrics   *consumerMetrics
 	shared    clientMetrics
 
-	client   *client
-	arena    []byte
-	records  []Record
-	headers  []Header
-	spans    []headerSpan
-	ended    []Committed       // partition ends that the batch brought
-	names    map[string]string // header names, interned
-	position map[TopicPartition]int64
-	unknown  map[string]time.Time // subscribed topics that the cluster does not know, since when
-	failed   error                // what a callback or an error record found, for the end of Poll
-	retry    *backoff.ExponentialBackOff
-	retryAt  time.Time // not before this is a client made anew
-	closing  bool
+	client     *client
+	arena      []byte
+	records    []Record
+	headers    []Header
+	spans      []headerSpan
+	ended      []Committed       // partition ends that the batch brought
+	names      map[string]string // header names, interned
+	positions  positions
+	rebalanced bool                 // the batch being taken came with a rebalance
+	unknown    map[string]time.Time // subscribed topics that the cluster does not know, since when
+	failed     error                // what a callback or an error record found, for the end of Poll
+	retry      *backoff.ExponentialBackOff
+	retryAt    time.Time // not before this is a client made anew
+	closing    bool
 
 	mu       sync.Mutex
 	assigned map[TopicPartition]struct{}
@@ -131,7 +132,7 @@ func NewConsumer(client ClientConfig, config ConsumerConfig, log *slog.Logger, r
 	c := &Consumer{
 		config: config, bootstrap: client.bootstrap(), options: lowOptions(options), log: log.With("group", name),
 		metrics: newConsumerMetrics(registerer, name), shared: newClientMetrics(registerer, name),
-		names: map[string]string{}, position: map[TopicPartition]int64{}, unknown: map[string]time.Time{},
+		names: map[string]string{}, positions: newPositions(), unknown: map[string]time.Time{},
 		assigned: map[TopicPartition]struct{}{},
 		retry:    &backoff.ExponentialBackOff{InitialInterval: 500 * time.Millisecond, Multiplier: 2, MaxInterval: 30 * time.Second, RandomizationFactor: 0.2},
 	}
@@ -164,7 +165,7 @@ func (c *Consumer) assignManually() error {
 	parts := make([]rdkafka.Partition, len(c.config.Assign))
 	for i, a := range c.config.Assign {
 		parts[i] = rdkafka.Partition{Topic: a.Topic, Partition: a.Partition, Offset: a.Offset}
-		if next, ok := c.position[a.TopicPartition]; ok {
+		if next := c.Position(a.TopicPartition); next >= 0 {
 			parts[i].Offset = next
 		}
 	}
@@ -190,7 +191,7 @@ func (c *Consumer) disown(parts []TopicPartition) {
 	c.mu.Lock()
 	for _, tp := range parts {
 		delete(c.assigned, tp)
-		delete(c.position, tp)
+		delete(c.positions.of, tp)
 	}
 	n := len(c.assigned)
 	c.mu.Unlock()
@@ -206,8 +207,8 @@ func (c *Consumer) Assignment() []TopicPartition {
 
 // Position is the offset after the last record handed out of a partition; OffsetNone before the first.
 func (c *Consumer) Position(tp TopicPartition) int64 {
-	if next, ok := c.position[tp]; ok {
-		return next
+	if now := c.positions.of[tp]; now != nil {
+		return now.next
 	}
 	return OffsetNone
 }
@@ -337,10 +338,7 @@ func (c *Consumer) seek(to []Committed) error {
 		return wrap(fmt.Sprintf("seeking %s to offset %d", to[0].TopicPartition, to[0].Offset), err)
 	}
 	for _, t := range to {
-		delete(c.position, t.TopicPartition)
-		if t.Offset >= 0 {
-			c.position[t.TopicPartition] = t.Offset
-		}
+		c.positions.set(t.TopicPartition, t.Offset)
 	}
 	return nil
 }

@@ -2,10 +2,12 @@ package kafka
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -328,4 +330,92 @@ func TestErrorsNameTheThingAndTheRemedyInOneLine(t *testing.T) {
 			t.Errorf("missing credentials are told as %v", err)
 		}
 	})
+}
+
+// feed produces a record every few milliseconds until the test stops it.
+func (c *cluster) feed(topic string, every time.Duration) (stop func()) {
+	c.t.Helper()
+	p, err := NewProducer(c.client, ProducerConfig{}, quiet(), prometheus.NewRegistry())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var feeding sync.WaitGroup
+	done := make(chan struct{})
+	feeding.Go(func() {
+		defer p.Close()
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			if err := p.Produce(keyed(topic, i, i+1)[0]); err != nil {
+				c.t.Error(err)
+			}
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(done); feeding.Wait() })
+}
+
+// Members come and go while batches are gathered for longer than a rebalance takes, and giving partitions up takes
+// longer than a batch may: each member sees the records of what it owns, each once and in order.
+func TestAMemberSeesEachRecordOfItsPartitionsOnceWhileOthersComeAndGo(t *testing.T) {
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		in := c.topic("in", 8)
+		const wait = 230 * time.Millisecond
+		revoked := 0
+		a := c.consumer(ConsumerConfig{Group: c.prefix + "g", Topics: []string{in}, MaxBatchRecords: 1 << 16, MaxBatchWait: wait, OnRevoked: func(parts []TopicPartition, _ bool) {
+			revoked += len(parts)
+			time.Sleep(wait + wait/10) // as long as a commit may take
+		}})
+		defer c.feed(in, 2*time.Millisecond)()
+		c.read(a, 10)
+		next := map[TopicPartition]int64{}
+		for round := 1; round <= 2; round++ {
+			ctx, cancel := contextFor(t, 40*time.Second)
+			b := c.consumer(ConsumerConfig{Group: c.prefix + "g", Topics: []string{in}})
+			var other sync.WaitGroup
+			other.Go(func() {
+				for err := error(nil); err == nil; {
+					_, err = b.Poll(ctx)
+				}
+				_ = b.Close()
+			})
+			for was := revoked; revoked == was || len(b.Assignment()) == 0; {
+				checkOwned(t, ctx, a, next)
+			}
+			cancel()
+			for len(a.Assignment()) < 8 {
+				checkOwned(t, t.Context(), a, next)
+			}
+			other.Wait()
+		}
+	})
+}
+
+// checkOwned polls once: every record must be the next of a partition that the consumer owns.
+func checkOwned(t *testing.T, ctx context.Context, a *Consumer, next map[TopicPartition]int64) {
+	t.Helper()
+	batch, err := a.Poll(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := a.Assignment()
+	for tp := range next {
+		if !slices.Contains(owned, tp) {
+			delete(next, tp)
+		}
+	}
+	for _, r := range batch {
+		tp := TopicPartition{Topic: r.Topic, Partition: r.Partition}
+		if !slices.Contains(owned, tp) {
+			t.Fatalf("offset %d of %s was handed out after the partition had been revoked", r.Offset, tp)
+		}
+		if want, ok := next[tp]; ok && r.Offset != want {
+			t.Fatalf("offset %d of %s was handed out where %d comes next", r.Offset, tp, want)
+		}
+		next[tp] = r.Offset + 1
+	}
 }

@@ -74,6 +74,33 @@ func quiet() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
+// told keeps what a test's clients log, and prints it when the test fails: what went wrong with a group's handover is
+// gone by the time somebody asks.
+func told(t testing.TB) *slog.Logger {
+	t.Helper()
+	var mu sync.Mutex
+	var text bytes.Buffer
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if t.Failed() {
+			t.Log(text.String())
+		}
+	})
+	return slog.New(slog.NewTextHandler(lockedWriter{&mu, &text}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	to *bytes.Buffer
+}
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
+}
+
 // cluster is a broker with an Admin and a way to make topics.
 type cluster struct {
 	t      testing.TB
@@ -102,7 +129,9 @@ func clusterAt(t testing.TB, bootstrap string) *cluster {
 func (c *cluster) topic(name string, partitions int) string {
 	c.t.Helper()
 	topic := c.prefix + name
-	if err := c.admin.Create(c.t.Context(), []NewTopic{{Name: topic, Partitions: partitions, Configs: map[string]string{"max.message.bytes": "20971520"}}}); err != nil {
+	// The tests' records are years old by their timestamps: a broker that has run for half a minute would delete them.
+	configs := map[string]string{"max.message.bytes": "20971520", "retention.ms": "-1"}
+	if err := c.admin.Create(c.t.Context(), []NewTopic{{Name: topic, Partitions: partitions, Configs: configs}}); err != nil {
 		c.t.Fatal(err)
 	}
 	if _, err := c.admin.AwaitTopics(c.t.Context(), nil, topic); err != nil {
@@ -150,6 +179,14 @@ func (c *cluster) produce(messages ...*Message) []Delivery {
 		c.t.Fatal(err)
 	}
 	p.Close()
+	for _, one := range d.all {
+		if one.Err != nil {
+			c.t.Fatalf("record %d of %d to %s: %v", one.Opaque, len(messages), messages[0].Topic, one.Err)
+		}
+	}
+	if len(d.all) != len(messages) {
+		c.t.Fatalf("%d deliveries of %d records to %s", len(d.all), len(messages), messages[0].Topic)
+	}
 	return d.all
 }
 

@@ -50,15 +50,16 @@ func newClientMetrics(registerer prometheus.Registerer, client string) clientMet
 }
 
 type consumerMetrics struct {
-	records, bytes, batches, commits, rebalances, revoked, lost, maxPoll prometheus.Counter
-	failures                                                             *prometheus.CounterVec
-	commitSeconds                                                        prometheus.Observer
-	assigned                                                             prometheus.Gauge
+	records, again, bytes, batches, commits, rebalances, revoked, lost, maxPoll prometheus.Counter
+	failures                                                                    *prometheus.CounterVec
+	commitSeconds                                                               prometheus.Observer
+	assigned                                                                    prometheus.Gauge
 }
 
 func newConsumerMetrics(r prometheus.Registerer, group string) *consumerMetrics {
 	return &consumerMetrics{
 		records:       counter(r, "consumed_records_total", "Records handed out.", "group").WithLabelValues(group),
+		again:         counter(r, "consumed_again_total", "Records dropped because they had been handed out already: fetched a second time around a rebalance.", "group").WithLabelValues(group),
 		bytes:         counter(r, "consumed_bytes_total", "Bytes of keys, values and asked-for headers handed out.", "group").WithLabelValues(group),
 		batches:       counter(r, "consumed_batches_total", "Batches handed out that were not empty.", "group").WithLabelValues(group),
 		commits:       counter(r, "commits_total", "Offset commits that succeeded.", "group").WithLabelValues(group),

@@ -31,6 +31,7 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	}
 	c.reserve(bytes)
 	c.records, c.headers, c.spans = c.records[:0], c.headers[:0], c.spans[:0]
+	c.positions.beginBatch()
 	for count > 0 {
 		copied := c.client.Copy(c.arena, c.config.Headers, c.add)
 		if copied > 0 {
@@ -40,12 +41,16 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 		c.arena = make([]byte, max(2*len(c.arena), 1<<20))
 	}
 	c.parseHeaders()
-	c.advance()
+	c.count()
 	// After the records of the same batch, whose positions lie before their partition's end.
 	for _, e := range c.ended {
-		c.position[e.TopicPartition] = e.Offset
+		c.positions.advance(e.TopicPartition, e.Offset)
 	}
 	c.ended = c.ended[:0]
+	if c.rebalanced {
+		c.rebalanced = false
+		c.positions.guard()
+	}
 	return c.finishPoll()
 }
 
@@ -64,6 +69,10 @@ func (c *Consumer) add(raw *rdkafka.Raw) {
 	value, at := take(c.arena, at, raw.ValueLength)
 	if raw.Code != 0 {
 		c.errorRecord(raw, string(value))
+		return
+	}
+	if !c.positions.take(raw.Topic, raw.Partition, raw.Offset) {
+		c.metrics.again.Inc()
 		return
 	}
 	c.records = append(c.records, Record{Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, TimestampMs: raw.TimestampMs, Key: key, Value: value})
@@ -116,18 +125,14 @@ func take(arena []byte, at uint64, length int32) ([]byte, uint64) {
 	return arena[at:end:end], end
 }
 
-// advance notes the position after the batch, once a run of records of one partition.
-func (c *Consumer) advance() {
+// count counts what the batch brought.
+func (c *Consumer) count() {
 	if len(c.records) == 0 {
 		return
 	}
 	bytes := 0
 	for i := range c.records {
-		r := &c.records[i]
-		bytes += len(r.Key) + len(r.Value)
-		if i+1 == len(c.records) || c.records[i+1].Partition != r.Partition || c.records[i+1].Topic != r.Topic {
-			c.position[TopicPartition{Topic: r.Topic, Partition: r.Partition}] = r.Offset + 1
-		}
+		bytes += len(c.records[i].Key) + len(c.records[i].Value)
 	}
 	c.metrics.records.Add(float64(len(c.records)))
 	c.metrics.bytes.Add(float64(bytes))

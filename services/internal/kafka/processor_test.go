@@ -25,7 +25,7 @@ func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelF
 func startProcessor(t testing.TB, client ClientConfig, config ProcessorConfig, handle Handler) (p *Processor, stop func()) {
 	t.Helper()
 	config.Producer = "test@1"
-	p, err := NewProcessor(client, config, quiet(), prometheus.NewRegistry())
+	p, err := NewProcessor(client, config, told(t), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +77,13 @@ func checkDoubled(t testing.TB, records []Record, n int) {
 		last[key] = i
 	}
 	missing, doubled := 0, 0
+	first, final := n, -1 // of the missing
 	for i := range n {
 		for _, side := range []string{"a", "b"} {
 			switch seen[side+fmt.Sprint(i)] {
 			case 0:
 				missing++
+				first, final = min(first, i), max(final, i)
 			case 1:
 			default:
 				doubled++
@@ -89,7 +91,7 @@ func checkDoubled(t testing.TB, records []Record, n int) {
 		}
 	}
 	if missing > 0 || doubled > 0 || len(records) != 2*n {
-		t.Fatalf("of %d values %d are missing and %d doubled (%d records)", 2*n, missing, doubled, len(records))
+		t.Fatalf("of %d values %d are missing (between %d and %d) and %d doubled (%d records)", 2*n, missing, first, final, doubled, len(records))
 	}
 }
 
@@ -103,6 +105,7 @@ func (c *cluster) awaitLag(group, topic string) {
 			total += l.Records
 		}
 		if err == nil && total == 0 {
+			c.t.Logf("group %s has read everything: %+v", group, lags)
 			return
 		}
 		if time.Now().After(deadline) {

@@ -11,13 +11,27 @@ import (
 )
 
 //export sfRebalance
-func sfRebalance(handle C.uintptr_t, code C.int, parts *C.sf_partition, count C.size_t) {
-	h := cgo.Handle(handle).Value().(*Handle)
+func sfRebalance(handle C.uintptr_t) { cgo.Handle(handle).Value().(*Handle).serveRebalance() }
+
+// serveRebalance carries out the rebalance that librdkafka told of, if there is one. What was gathered of a partition
+// that is no longer this consumer's is forgotten: its new owner reads it again.
+func (h *Handle) serveRebalance() bool {
+	var parts *C.sf_partition
+	var count C.size_t
+	code := Code(C.sf_rebalance(h.c, &parts, &count))
+	if code == 0 {
+		return false
+	}
+	defer C.sf_partitions_free(parts, count)
 	list := make([]Partition, int(count))
 	for i, p := range unsafe.Slice(parts, int(count)) {
 		list[i] = Partition{Topic: C.GoString(p.topic), Partition: int32(p.partition), Offset: int64(p.offset)}
+		if code != AssignPartitions {
+			C.sf_drop(h.c, p.topic, p.partition)
+		}
 	}
-	h.rebalance(Code(code), list)
+	h.rebalance(code, list)
+	return true
 }
 
 // Subscribe joins the group for these topics.
@@ -58,6 +72,9 @@ func (h *Handle) Gather(timeout time.Duration, headers bool) (records int, bytes
 	n := C.sf_gather(h.c, C.int(timeout.Milliseconds()), flag(headers), &size)
 	if n < 0 {
 		return 0, 0, NewError(Code(-n))
+	}
+	if h.serveRebalance() {
+		n = C.sf_gathered(h.c, &size)
 	}
 	return int(n), uint64(size), nil
 }

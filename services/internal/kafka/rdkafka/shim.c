@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Written in Go: told of a rebalance, inside sf_gather or sf_close, on the calling thread.
-extern void sfRebalance(uintptr_t go, int code, sf_partition *parts, size_t count);
+// Written in Go: told of a rebalance inside sf_close, on the calling thread.
+extern void sfRebalance(uintptr_t go);
 
 static void put_text(char *out, size_t size, const char *text) {
   if (size == 0) return;
@@ -92,6 +92,16 @@ void sf_partitions_free(sf_partition *parts, size_t count) {
   free(parts);
 }
 
+static void forget_rebalance(sf_handle *h) {
+  if (h->rebalance_parts) sf_partitions_free(h->rebalance_parts, h->rebalance_count);
+  h->rebalance_code = 0;
+  h->rebalance_parts = NULL;
+  h->rebalance_count = 0;
+}
+
+// librdkafka calls this in the middle of gathering a batch, and filters records of a revoked partition out of what it
+// gathered before only if the partition's own thread is quick enough. So the rebalance is written down, and carried out
+// when the batch is complete and can be cleaned. There is never a second one meanwhile: librdkafka waits for the answer.
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque) {
   sf_handle *h = opaque;
   (void)rk;
@@ -102,11 +112,26 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     parts[i].partition = list->elems[i].partition;
     parts[i].offset = list->elems[i].offset;
   }
-  sfRebalance(h->go, code, parts, count);
-  sf_partitions_free(parts, count);
+  forget_rebalance(h);
+  h->rebalance_code = code;
+  h->rebalance_parts = parts;
+  h->rebalance_count = count;
+  // Closing gathers nothing, and waits for the answer inside this call.
+  if (h->closing) sfRebalance(h->go);
+}
+
+int sf_rebalance(sf_handle *h, sf_partition **parts, size_t *count) {
+  int code = h->rebalance_code;
+  *parts = h->rebalance_parts;
+  *count = h->rebalance_count;
+  h->rebalance_code = 0;
+  h->rebalance_parts = NULL;
+  h->rebalance_count = 0;
+  return code;
 }
 
 static void free_handle(sf_handle *h) {
+  forget_rebalance(h);
   for (int32_t i = 0; i < h->topic_count; i++) free(h->topics[i]);
   free(h->topics);
   free(h->messages);
@@ -167,6 +192,7 @@ static void discard(sf_handle *h) {
 
 int sf_close(sf_handle *h) {
   discard(h);
+  h->closing = 1;
   return rd_kafka_consumer_close(h->rk);
 }
 
@@ -236,6 +262,12 @@ static uint64_t message_size(rd_kafka_message_t *m, int headers) {
   return size;
 }
 
+int64_t sf_gathered(sf_handle *h, uint64_t *bytes) {
+  *bytes = 0;
+  for (size_t i = h->next; i < h->have; i++) *bytes += h->sizes[i];
+  return (int64_t)(h->have - h->next);
+}
+
 int64_t sf_gather(sf_handle *h, int timeout_ms, int headers, uint64_t *bytes) {
   if (h->next == h->have) {
     h->next = h->have = 0;
@@ -246,9 +278,7 @@ int64_t sf_gather(sf_handle *h, int timeout_ms, int headers, uint64_t *bytes) {
     h->last_topic = NULL;
     for (size_t i = 0; i < h->have; i++) h->sizes[i] = message_size(h->messages[i], headers);
   }
-  *bytes = 0;
-  for (size_t i = h->next; i < h->have; i++) *bytes += h->sizes[i];
-  return (int64_t)(h->have - h->next);
+  return sf_gathered(h, bytes);
 }
 
 static int32_t topic_number(sf_handle *h, rd_kafka_topic_t *topic) {
@@ -328,7 +358,7 @@ int64_t sf_copy(sf_handle *h, int headers, char *arena, uint64_t arena_size, sf_
   return n;
 }
 
-// Forgets the gathered records of one partition, which is about to be sought.
+// Forgets the gathered records of one partition, which is about to be sought or belongs to somebody else.
 void sf_drop(sf_handle *h, const char *topic, int32_t partition) {
   size_t kept = h->next;
   for (size_t i = h->next; i < h->have; i++) {

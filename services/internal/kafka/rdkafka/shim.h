@@ -49,11 +49,15 @@ typedef struct {
 typedef struct {
   rd_kafka_t *rk;
   rd_kafka_queue_t *queue;
-  uintptr_t go; // the Go side's handle, for the rebalance callback
+  uintptr_t go; // the Go side's handle, for a rebalance while closing
   // Messages of the last batch call that have not been copied out yet: [next, have).
   rd_kafka_message_t **messages;
   uint64_t *sizes; // of each message in the arena, counted once
   size_t capacity, have, next;
+  // A rebalance that the last batch call brought and that is not carried out yet; code 0 is none.
+  int rebalance_code, closing;
+  sf_partition *rebalance_parts;
+  size_t rebalance_count;
   // Names of the topics seen, by number.
   char **topics;
   int32_t topic_count;
@@ -79,6 +83,10 @@ int sf_subscribe(sf_handle *h, const char *const *topics, size_t count);
 int sf_assign(sf_handle *h, sf_partition *parts, size_t count, int how);
 // Gathers a batch; returns its number of records, with the bytes that copying needs.
 int64_t sf_gather(sf_handle *h, int timeout_ms, int headers, uint64_t *bytes);
+// The same of what is left of the last batch.
+int64_t sf_gathered(sf_handle *h, uint64_t *bytes);
+// Takes the rebalance that the last batch brought: its code, 0 for none, and its partitions, the caller's to free.
+int sf_rebalance(sf_handle *h, sf_partition **parts, size_t *count);
 // Copies as many of the gathered records as fit; returns their number. The rest stays for the next call.
 int64_t sf_copy(sf_handle *h, int headers, char *arena, uint64_t arena_size, sf_record *records, int64_t max);
 const char *sf_topic(sf_handle *h, int32_t number);
