@@ -1,0 +1,109 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// UnknownIDGrace is how long the registry must deny an id before the record is held to be bad: a producer may be ahead of
+// a registry that has just restarted.
+const UnknownIDGrace = 60 * time.Second
+
+// maxDenied bounds the ids that are remembered as denied: garbage can hold any.
+const maxDenied = 1024
+
+// SchemaSource is what is asked of the registry.
+type SchemaSource interface {
+	SchemaByID(ctx context.Context, id int) (registry.Schema, error)
+}
+
+// Values reads the values of one product as the schema that a program was written against would have written them. It is
+// not safe for concurrent use.
+type Values struct {
+	source SchemaSource
+	own    string
+	// grace is UnknownIDGrace, and now the clock; tests replace them.
+	grace time.Duration
+	now   func() time.Time
+
+	projections map[int]avro.Projection
+	denied      map[int]denial
+	buffer      []byte
+}
+
+// denial is how long the registry has said, without a pause, that it does not know an id.
+type denial struct{ first, last time.Time }
+
+// NewValues makes one for the text of a self-contained schema.
+func NewValues(source SchemaSource, own string) *Values {
+	return &Values{source: source, own: own, grace: UnknownIDGrace, now: time.Now, projections: map[int]avro.Projection{}, denied: map[int]denial{}}
+}
+
+// Body returns the Avro body of a value, in the form of the own schema; it is valid until the next call. A *BadRecord
+// blames the record; any other error is a *BlockedError: the record must be tried again.
+func (v *Values) Body(ctx context.Context, value []byte) ([]byte, error) {
+	id, body, err := registry.ParseWire(value)
+	if err != nil {
+		return nil, &BadRecord{deadletters.NotWireFormat, err}
+	}
+	project, err := v.projection(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	projected, err := project(v.buffer[:0], body)
+	if err != nil {
+		return nil, &BadRecord{deadletters.BadValue, err}
+	}
+	// A projection between equal schemas returns body itself, which is not ours to write into later.
+	if len(projected) > 0 && (len(body) == 0 || &projected[0] != &body[0]) {
+		v.buffer = projected
+	}
+	return projected, nil
+}
+
+func (v *Values) projection(ctx context.Context, id int) (avro.Projection, error) {
+	if project, ok := v.projections[id]; ok {
+		return project, nil
+	}
+	schema, err := v.source.SchemaByID(ctx, id)
+	switch {
+	case errors.Is(err, registry.ErrUnknownID):
+		return nil, v.unknown(id, err)
+	case err != nil:
+		// A registry that was away denies nothing; when it is back, it is given its time again.
+		delete(v.denied, id)
+		return nil, &BlockedError{CauseRegistry, fmt.Errorf("schema id %d: asking the registry: %w", id, err)}
+	}
+	delete(v.denied, id)
+	project, err := avro.NewProjection(schema.Text, v.own)
+	if err != nil {
+		return nil, &BlockedError{CauseSchema, fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a build that knows it: %w", id, err)}
+	}
+	v.projections[id] = project
+	return project, nil
+}
+
+// unknown judges an id that the registry has just denied: the record is bad once that has lasted for the grace.
+func (v *Values) unknown(id int, err error) error {
+	now := v.now()
+	maxPause := v.grace / 2 // between two denials of one: a registry that was not asked has not denied anything
+	d, seen := v.denied[id]
+	if !seen || now.Sub(d.last) > maxPause && now.Sub(d.first) < v.grace+maxPause {
+		d.first = now
+	}
+	d.last = now
+	if len(v.denied) >= maxDenied {
+		clear(v.denied)
+	}
+	v.denied[id] = d
+	if now.Sub(d.first) >= v.grace {
+		return &BadRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s", id, v.grace)}
+	}
+	return &BlockedError{CauseUnknownID, fmt.Errorf("schema id %d: the registry does not know it; waiting up to %s before it counts as bad: %w", id, v.grace, err)}
+}
