@@ -92,6 +92,12 @@ func (s *Schema) Property(name string) (string, bool) { return property(s.proper
 // Property returns the JSON text of an attribute of the field that is not Avro's own.
 func (f *Field) Property(name string) (string, bool) { return property(f.properties, name) }
 
+// Properties lists the names of the attributes that are not Avro's own, in the order of the text.
+func (s *Schema) Properties() []string { return memberNames(s.properties) }
+
+// Properties lists the names of the field's attributes that are not Avro's own, in the order of the text.
+func (f *Field) Properties() []string { return memberNames(f.properties) }
+
 // Default returns the JSON text of the field's default, and whether it has one.
 func (f *Field) Default() (string, bool) {
 	if f.fallback == nil {
@@ -127,6 +133,14 @@ func property(all []jsonMember, name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func memberNames(all []jsonMember) []string {
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].name
+	}
+	return names
 }
 
 func join(namespace, name string) string {

@@ -1,11 +1,11 @@
 package contract
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/avro"
 )
 
 // avroField is a field of a schema, reduced to what a contract says about it.
@@ -14,98 +14,62 @@ type avroField struct {
 	logicalType   string
 	physicalTypes []string // accepted spellings, the preferred first
 	nullable      bool
-	fields        []avroField
-	items         *avroField
+	fields        []avroField // of a record, or of a map's records
+	items         *avroField  // of an array
 }
 
-// avroFields lists the fields of a record schema, references written out.
-func avroFields(text string) ([]avroField, error) {
-	var tree any
-	if err := json.Unmarshal([]byte(text), &tree); err != nil {
-		return nil, fmt.Errorf("schema is not JSON: %w", err)
+// avroFields lists the fields of a record.
+func avroFields(s *avro.Schema) ([]avroField, error) {
+	if s.Type != avro.Record {
+		return nil, fmt.Errorf("the schema is a %s and no record", s.Type.Name())
 	}
-	r := avroReader{named: map[string]map[string]any{}}
-	record, ok := tree.(map[string]any)
-	if !ok || record["type"] != "record" {
-		return nil, fmt.Errorf("the schema is no record")
-	}
-	r.define(record, "")
-	return r.record(record, "", 0), nil
+	return avroReader{}.record(s), nil
 }
 
-// avroReader remembers the named types that it has met, for later uses by name. The schema itself was checked by the engine
-// that registers it; what is odd here only has to end as a readable difference.
-type avroReader struct {
-	named map[string]map[string]any
-}
+// avroReader holds the records around the place being read: a record within itself is named there and not listed again.
+type avroReader []*avro.Schema
 
-func (r *avroReader) define(t map[string]any, namespace string) (full, inner string) {
-	name, _ := t["name"].(string)
-	if ns, ok := t["namespace"].(string); ok {
-		namespace = ns
-	}
-	full = name
-	if !strings.Contains(name, ".") && namespace != "" {
-		full = namespace + "." + name
-	}
-	if cut := strings.LastIndexByte(full, '.'); cut >= 0 {
-		namespace = full[:cut]
-	}
-	r.named[full] = t
-	return full, namespace
-}
-
-func (r *avroReader) record(t map[string]any, namespace string, depth int) []avroField {
-	_, namespace = r.define(t, namespace)
-	list, _ := t["fields"].([]any)
-	var fields []avroField
-	for _, item := range list {
-		f, ok := item.(map[string]any)
-		if !ok || depth > maxDepth {
-			continue
+func (r avroReader) record(s *avro.Schema) []avroField {
+	for _, outer := range r {
+		if outer == s {
+			return nil
 		}
-		field := r.typeOf(f["type"], namespace, depth+1)
-		field.name, _ = f["name"].(string)
+	}
+	inside := append(r[:len(r):len(r)], s)
+	fields := make([]avroField, 0, len(s.Fields))
+	for _, f := range s.Fields {
+		field := inside.typeOf(f.Type)
+		field.name = f.Name
 		fields = append(fields, field)
 	}
 	return fields
 }
 
-var logicalOfPrimitive = map[string]string{
-	"boolean": "boolean", "int": "integer", "long": "integer", "float": "number", "double": "number", "bytes": "string", "string": "string", "null": "string",
-}
-
-func (r *avroReader) typeOf(t any, namespace string, depth int) avroField {
-	switch t := t.(type) {
-	case string:
-		if logical, ok := logicalOfPrimitive[t]; ok {
-			return avroField{logicalType: logical, physicalTypes: []string{t}}
-		}
-		full := t
-		if !strings.Contains(t, ".") && namespace != "" {
-			full = namespace + "." + t
-		}
-		if definition, ok := r.named[full]; ok && depth < maxDepth {
-			return r.complex(definition, namespaceOf(full), depth)
-		}
-		return avroField{logicalType: "object", physicalTypes: []string{"record(" + full + ")"}}
-	case []any:
-		return r.union(t, namespace, depth)
-	case map[string]any:
-		return r.complex(t, namespace, depth)
+func (r avroReader) typeOf(s *avro.Schema) avroField {
+	switch s.Type {
+	case avro.Record:
+		return avroField{logicalType: "object", physicalTypes: []string{"record(" + s.FullName() + ")", "record(" + s.Name + ")"}, fields: r.record(s)}
+	case avro.Union:
+		return r.union(s)
+	case avro.Array:
+		items := r.typeOf(s.Items)
+		return avroField{logicalType: "array", physicalTypes: []string{"array"}, items: &items}
+	case avro.Map:
+		values := r.typeOf(s.Items)
+		return avroField{logicalType: "object", physicalTypes: []string{"map(" + values.physicalTypes[0] + ")"}, fields: values.fields}
 	}
-	return avroField{physicalTypes: []string{fmt.Sprint(t)}}
+	return plainField(s)
 }
 
-func (r *avroReader) union(branches []any, namespace string, depth int) avroField {
+func (r avroReader) union(s *avro.Schema) avroField {
 	var others []avroField
 	nullable := false
-	for _, b := range branches {
-		if b == "null" {
+	for _, branch := range s.Branches {
+		if branch.Type == avro.Null {
 			nullable = true
 			continue
 		}
-		others = append(others, r.typeOf(b, namespace, depth))
+		others = append(others, r.typeOf(branch))
 	}
 	if len(others) == 1 {
 		others[0].nullable = nullable
@@ -118,42 +82,28 @@ func (r *avroReader) union(branches []any, namespace string, depth int) avroFiel
 	return avroField{logicalType: "object", physicalTypes: []string{"union(" + strings.Join(names, ",") + ")"}, nullable: nullable}
 }
 
-func (r *avroReader) complex(t map[string]any, namespace string, depth int) avroField {
-	base, _ := t["type"].(string)
-	logical, _ := t["logicalType"].(string)
-	switch base {
-	case "record", "error":
-		full, _ := r.define(t, namespace)
-		short := full[strings.LastIndexByte(full, '.')+1:]
-		return avroField{logicalType: "object", physicalTypes: []string{"record(" + full + ")", "record(" + short + ")"}, fields: r.record(t, namespace, depth)}
-	case "enum":
-		r.define(t, namespace)
-		return avroField{logicalType: "string", physicalTypes: []string{"enum(" + strings.Join(wordsOf(t["symbols"]), ",") + ")"}}
-	case "fixed":
-		r.define(t, namespace)
-		return logicalField(avroField{logicalType: "string", physicalTypes: []string{fmt.Sprintf("fixed(%v)", t["size"])}}, logical, t)
-	case "array":
-		items := r.typeOf(t["items"], namespace, depth+1)
-		return avroField{logicalType: "array", physicalTypes: []string{"array"}, items: &items}
-	case "map":
-		values := r.typeOf(t["values"], namespace, depth+1)
-		return avroField{logicalType: "object", physicalTypes: []string{"map(" + values.physicalTypes[0] + ")"}}
+// plainField writes a type without others inside, and adds its logical type: "long.timestamp-micros", "bytes.decimal(38,18)".
+func plainField(s *avro.Schema) avroField {
+	f := avroField{logicalType: "string", physicalTypes: []string{s.Type.Name()}, nullable: s.Type == avro.Null}
+	switch s.Type {
+	case avro.Boolean:
+		f.logicalType = "boolean"
+	case avro.Int, avro.Long:
+		f.logicalType = "integer"
+	case avro.Float, avro.Double:
+		f.logicalType = "number"
+	case avro.Enum:
+		f.physicalTypes[0] = "enum(" + strings.Join(s.Symbols, ",") + ")"
+	case avro.Fixed:
+		f.physicalTypes[0] = fmt.Sprintf("fixed(%d)", s.Size)
 	}
-	return logicalField(r.typeOf(t["type"], namespace, depth+1), logical, t)
-}
-
-// logicalField adds Avro's logical type to a plain one: "long.timestamp-micros", "bytes.decimal(38,18)".
-func logicalField(f avroField, logical string, t map[string]any) avroField {
+	logical := s.LogicalType()
 	switch {
 	case logical == "":
 		return f
 	case logical == "decimal":
-		scale := t["scale"]
-		if scale == nil {
-			scale = 0
-		}
 		f.logicalType = "number"
-		logical = fmt.Sprintf("decimal(%v,%v)", t["precision"], scale)
+		logical = fmt.Sprintf("decimal(%s,%s)", propertyOr(s, "precision", "0"), propertyOr(s, "scale", "0"))
 	case strings.Contains(logical, "timestamp-"):
 		f.logicalType = "timestamp"
 	case logical == "date":
@@ -161,24 +111,15 @@ func logicalField(f avroField, logical string, t map[string]any) avroField {
 	case strings.HasPrefix(logical, "time-"):
 		f.logicalType = "time"
 	}
-	f.physicalTypes = []string{f.physicalTypes[0] + "." + logical}
+	f.physicalTypes[0] += "." + logical
 	return f
 }
 
-func namespaceOf(full string) string {
-	if cut := strings.LastIndexByte(full, '.'); cut >= 0 {
-		return full[:cut]
+func propertyOr(s *avro.Schema, name, otherwise string) string {
+	if v, ok := s.Property(name); ok {
+		return v
 	}
-	return ""
-}
-
-func wordsOf(v any) []string {
-	list, _ := v.([]any)
-	words := make([]string, len(list))
-	for i, item := range list {
-		words[i] = fmt.Sprint(item)
-	}
-	return words
+	return otherwise
 }
 
 // selfContained writes the references of a subject out, from the same set of schemas.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/streamforge/streamforge/services/internal/avro"
 )
 
 // Consumer declares what a group reads: who breaks when a field changes.
@@ -30,18 +32,18 @@ type Read struct {
 	Product string
 	// SchemaVersion is the version of the subject that the reader was written against.
 	SchemaVersion int
-	// Fields by dotted path ("frame.offset"); an array's items with "[]" ("bids[].price").
+	// Fields by path: "frame.offset", an array's items "bids[].price", a map's values "labels{}.text".
 	Fields []string
 }
 
 // LoadConsumers reads consumers/<group>.yaml and adds the writer's groups, one for each contract with a sink, which read
-// every field. The error is Problems.
+// every field. The error is Problems. Whether the declared fields exist is Lint's to say: who asks which readers a removed
+// field breaks has to see those that still name it.
 func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 	declared, problems, err := loadConsumers(fsys)
 	if err != nil {
 		return nil, err
 	}
-	problems = append(problems, lintConsumers(declared, contracts)...)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -109,8 +111,8 @@ func (c Consumer) problem(pointer, what, do string) Problem {
 	return Problem{Subject: "consumer " + c.Group, File: c.File, Line: c.doc.line(pointer), What: what, Do: do}
 }
 
-// lintConsumers compares declarations with the contracts.
-func lintConsumers(consumers []Consumer, contracts []Contract) Problems {
+// lintConsumers compares declarations with the contracts, and with the declared version of the schema where it is known.
+func (l linter) lintConsumers(consumers []Consumer, contracts []Contract) Problems {
 	var problems Problems
 	for _, c := range consumers {
 		var seen []string
@@ -125,11 +127,43 @@ func lintConsumers(consumers []Consumer, contracts []Contract) Problems {
 				problems = append(problems, c.problem(at+"/product", fmt.Sprintf("product %s stands twice", r.Product), "keep one"))
 			}
 			seen = append(seen, r.Product)
-			for j, name := range r.Fields {
-				if findField(product.Fields, name) == nil {
-					problems = append(problems, c.problem(fmt.Sprintf("%s/fields/%d", at, j), fmt.Sprintf("%s has no field %s", r.Product, name), "see contracts/"+product.File))
-				}
-			}
+			problems = append(problems, l.lintRead(c, r, at, product)...)
+		}
+	}
+	return problems
+}
+
+func (l linter) lintRead(c Consumer, r Read, at string, product Contract) Problems {
+	if l.versions != nil {
+		if texts := l.versions(product.Subject); len(texts) > 0 {
+			return c.lintReadVersion(r, at, product.Subject, texts)
+		}
+	}
+	var problems Problems
+	for j, name := range r.Fields {
+		if findField(product.Fields, name) == nil {
+			problems = append(problems, c.problem(fmt.Sprintf("%s/fields/%d", at, j), fmt.Sprintf("%s has no field %s", r.Product, name), "see contracts/"+product.File))
+		}
+	}
+	return problems
+}
+
+// lintReadVersion looks for the fields in the version that the reader was written against: a later one may have lost them,
+// which is no fault of the declaration.
+func (c Consumer) lintReadVersion(r Read, at, subject string, texts []string) Problems {
+	if r.SchemaVersion > len(texts) {
+		return Problems{c.problem(at+"/schemaVersion", fmt.Sprintf("version %d of %s does not exist", r.SchemaVersion, subject),
+			fmt.Sprintf("write a version from 1 to %d", len(texts)))}
+	}
+	version, err := avro.Parse(texts[r.SchemaVersion-1], nil, avro.KeepInvalidDefaults())
+	if err != nil {
+		return Problems{c.problem(at+"/schemaVersion", fmt.Sprintf("version %d of %s: %v", r.SchemaVersion, subject, err), "")}
+	}
+	var problems Problems
+	for j, name := range r.Fields {
+		if _, err := FieldAt(version, name); err != nil {
+			problems = append(problems, c.problem(fmt.Sprintf("%s/fields/%d", at, j), fmt.Sprintf("version %d of %s has no field %s", r.SchemaVersion, subject, name),
+				fmt.Sprintf("write another of the %d versions, or another field", len(texts))))
 		}
 	}
 	return problems

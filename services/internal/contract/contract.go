@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/streamforge/streamforge/services/internal/contract/rule"
 )
 
 // Contract of one data product.
@@ -37,6 +39,8 @@ type Contract struct {
 	SLA  []SLA
 	// Fields of the value, in the schema's order.
 	Fields []Field
+	// Severities that the product gives single rules instead of the table's (see package rule).
+	Severities rule.Overrides
 
 	// File is the path below contracts/.
 	File string
@@ -48,6 +52,8 @@ type Contract struct {
 type TopicSpec struct {
 	Name       string
 	Partitions int
+	// Partitioner of every producer: which partition a key goes to. Topics that are joined by key must have the same.
+	Partitioner string
 	// CleanupPolicy is Kafka's: delete, compact or "compact,delete".
 	CleanupPolicy string
 	// RetentionMs comes from the SLA's retention, and only from there.
@@ -112,10 +118,11 @@ type Field struct {
 	Classification            string
 	// Minimum and Maximum of a number; nil where there is no bound.
 	Minimum, Maximum *float64
-	// OnViolation of the bounds or of required: block, divert or count; empty is count.
+	// OnViolation of the bounds or of required: block (the consumer waits), divert (the record is a dead letter) or count;
+	// empty is count.
 	OnViolation string
 	Column      Column
-	// Fields of a nested record.
+	// Fields of a nested record, or of the records in a map.
 	Fields []Field
 	// Items of an array.
 	Items *Field

@@ -3,12 +3,15 @@ package contract
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/streamforge/streamforge/services/internal/contract/rule"
 )
 
 // decoder turns a document that has the right form into a Contract, and checks what a JSON Schema cannot: custom
@@ -31,11 +34,12 @@ type wireServer struct {
 
 type wireOptions struct {
 	Minimum, Maximum *float64
+	unchecked
 }
 
 type wireProperty struct {
 	Name, Description, LogicalType, PhysicalType, Classification string
-	Required                                                     bool
+	Required                                                     *bool
 	LogicalTypeOptions                                           wireOptions
 	CustomProperties                                             []wireCustom
 	Properties                                                   []wireProperty
@@ -49,6 +53,7 @@ type wireContract struct {
 	Schema                      []struct {
 		Name, PhysicalName string
 		Properties         []wireProperty
+		CustomProperties   []wireCustom
 	}
 	SLAProperties []struct {
 		Property, Unit, Element string
@@ -58,6 +63,7 @@ type wireContract struct {
 		Name    string
 		Members []struct{ Username, Role string }
 	}
+	CustomProperties []wireCustom
 }
 
 func (d *decoder) fail(pointer, do, format string, args ...any) {
@@ -87,6 +93,10 @@ func (d *decoder) contract() Contract {
 		d.fail("/team/members", "add {username: …, role: owner}", "nobody of team %s has the role owner", c.Owner)
 	}
 	d.names(w)
+	own := d.custom(w.CustomProperties, "")
+	c.Severities = own.severities()
+	own.rest()
+	d.custom(w.Schema[0].CustomProperties, "/schema/0").rest()
 	d.sla(&c, w)
 	d.servers(&c, w)
 	c.Fields = d.fields(w.Schema[0].Properties, "/schema/0/properties")
@@ -147,6 +157,12 @@ func (d *decoder) servers(c *Contract, w wireContract) {
 
 var compatibilities = []string{"NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
 
+// defaultPartitioner is Java's, and that of the platform's own producers. A contract names another one when foreign
+// producers fill the topic.
+const defaultPartitioner = "murmur2"
+
+var partitioners = []string{defaultPartitioner, "crc32", "fnv1a", "manual"}
+
 func (d *decoder) kafka(c *Contract, p *customs) {
 	c.Topic.Name = p.text("topic", true)
 	if c.Topic.Name != "" && c.Topic.Name != c.ID {
@@ -159,6 +175,10 @@ func (d *decoder) kafka(c *Contract, p *customs) {
 	}
 	c.Compatibility = p.oneOf("compatibility", compatibilities)
 	c.MessageKey = p.text("messageKey", true)
+	c.Topic.Partitioner = defaultPartitioner
+	if _, ok := p.find("partitioner"); ok {
+		c.Topic.Partitioner = p.oneOf("partitioner", partitioners)
+	}
 	c.Topic.CleanupPolicy = p.oneOf("cleanupPolicy", []string{"delete", "compact", "compact,delete"})
 	c.Topic.MaxMessageBytes = p.integer("maxMessageBytes", false, 1024, 1<<30)
 	c.DeadLetterRate = p.share("deadLetterRate")
@@ -209,10 +229,8 @@ func (d *decoder) fields(properties []wireProperty, pointer string) []Field {
 func (d *decoder) field(p wireProperty, at string) Field {
 	f := Field{
 		Name: p.Name, Description: p.Description, LogicalType: p.LogicalType, PhysicalType: p.PhysicalType,
-		Required: p.Required, Classification: p.Classification, Minimum: p.LogicalTypeOptions.Minimum, Maximum: p.LogicalTypeOptions.Maximum, pointer: at,
-	}
-	if f.Minimum != nil && f.Maximum != nil && *f.Minimum > *f.Maximum {
-		d.fail(at+"/logicalTypeOptions", "", "field %s: minimum %g is above maximum %g", f.Name, *f.Minimum, *f.Maximum)
+		// An array's items that say nothing are never null; a field has to say it, by the form.
+		Required: p.Required == nil || *p.Required, Classification: p.Classification, Minimum: p.LogicalTypeOptions.Minimum, Maximum: p.LogicalTypeOptions.Maximum, pointer: at,
 	}
 	custom := d.custom(p.CustomProperties, at)
 	f.Column.LowCardinality = custom.boolean("clickhouse.lowCardinality")
@@ -224,6 +242,7 @@ func (d *decoder) field(p wireProperty, at string) Field {
 		f.OnViolation = custom.oneOf("onViolation", []string{"block", "divert", "count"})
 	}
 	custom.rest()
+	d.fieldRules(f, p.LogicalTypeOptions, at)
 	f.Fields = d.fields(p.Properties, at+"/properties")
 	if p.Items != nil {
 		items := d.field(*p.Items, at+"/items")
@@ -359,6 +378,32 @@ func (c *customs) words(name string) []string {
 		return nil
 	}
 	return words
+}
+
+// severities of single rules, by name.
+func (c *customs) severities() rule.Overrides {
+	const name = "severities"
+	v, ok := c.find(name)
+	if !ok {
+		return nil
+	}
+	words, ok := v.(map[string]any)
+	if !ok {
+		c.d.fail(c.at(name), "write {<rule>: breaking|warning|note}", "custom property %s is %s", name, short(v))
+		return nil
+	}
+	overrides := rule.Overrides{}
+	for _, r := range slices.Sorted(maps.Keys(words)) {
+		at := c.at(name) + "/value/" + escapePointer(r)
+		text, _ := words[r].(string)
+		if !rule.Rule(r).Waivable() {
+			c.d.fail(at, "see the table in services/internal/contract/rule", "severities names %q, which is no rule that a contract can set", r)
+		} else if !slices.Contains(rule.Severities(), rule.Severity(text)) {
+			c.d.fail(at, fmt.Sprintf("write one of %v", rule.Severities()), "the severity of %s is %s", r, short(words[r]))
+		}
+		overrides[rule.Rule(r)] = rule.Severity(text)
+	}
+	return overrides
 }
 
 // rest reports custom properties that nothing reads: a misspelt one would otherwise be silently without effect.

@@ -9,29 +9,55 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/avro"
 )
 
-// Lint loads contracts and consumers and compares them with each other and with the schemas. The error is Problems.
-func Lint(fsys fs.FS, subjects []schemas.Subject) error {
-	var problems Problems
+// Option tells Lint what does not stand in the files.
+type Option func(*linter)
+
+// WithSink makes Lint refuse what no table can hold, with the given judge of a contract with a sink and its self-contained
+// schema; an error that joins others is a problem each. The one that knows ClickHouse is ddl.Mappable.
+func WithSink(judge func(c Contract, schemaText string) error) Option {
+	return func(l *linter) { l.sink = judge }
+}
+
+// WithVersions makes Lint compare what consumers declare with the version of the schema that they name. versions gives the
+// self-contained texts of a subject, oldest first; none when the subject is not known.
+func WithVersions(versions func(subject string) []string) Option {
+	return func(l *linter) { l.versions = versions }
+}
+
+// WithToday makes Lint report waivers that have expired by that day.
+func WithToday(today time.Time) Option {
+	return func(l *linter) { l.today = today }
+}
+
+type linter struct {
+	sink     func(Contract, string) error
+	versions func(string) []string
+	today    time.Time
+}
+
+func newLinter(options []Option) linter {
+	var l linter
+	for _, option := range options {
+		option(&l)
+	}
+	return l
+}
+
+// Lint loads contracts, consumers and waivers and compares them with each other and with the schemas. The error is Problems.
+func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
+	l := newLinter(options)
 	files, err := contractFiles(fsys)
 	if err != nil {
 		return err
 	}
-	var all []Contract
-	for _, name := range files {
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return fmt.Errorf("reading contract contracts/%s: %w", name, err)
-		}
-		c, found := Parse(name, text)
-		problems = append(problems, found...)
-		if len(found) == 0 {
-			all = append(all, c)
-		}
+	all, problems, err := parseAll(fsys, files)
+	if err != nil {
+		return err
 	}
-	problems = append(problems, twice(all)...)
-	for _, p := range LintContracts(all, subjects) {
+	for _, p := range l.lintContracts(all, subjects) {
 		// A contract that cannot be read was reported above; that its schema therefore has none is no news.
 		if p.Line > 0 || !slices.Contains(files, p.File) {
 			problems = append(problems, p)
@@ -42,13 +68,23 @@ func Lint(fsys fs.FS, subjects []schemas.Subject) error {
 		return err
 	}
 	problems = append(problems, found...)
-	problems = append(problems, lintConsumers(consumers, all)...)
+	problems = append(problems, l.lintConsumers(consumers, all)...)
+	waivers, found, err := loadWaivers(fsys)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, found...)
+	problems = append(problems, l.lintWaivers(waivers, all, subjects)...)
 	return problems.Err()
 }
 
 // LintContracts compares contracts with schemas: each product has a schema and each field the same type and nullability
 // in both; a sink's columns exist; what the platform's design asks of all products holds.
-func LintContracts(all []Contract, subjects []schemas.Subject) Problems {
+func LintContracts(all []Contract, subjects []schemas.Subject, options ...Option) Problems {
+	return newLinter(options).lintContracts(all, subjects)
+}
+
+func (l linter) lintContracts(all []Contract, subjects []schemas.Subject) Problems {
 	var problems Problems
 	bySubject := map[string]schemas.Subject{}
 	for _, s := range subjects {
@@ -64,7 +100,7 @@ func LintContracts(all []Contract, subjects []schemas.Subject) Problems {
 			continue
 		}
 		delete(bySubject, c.Subject)
-		problems = append(problems, c.lintSchema(s, subjects)...)
+		problems = append(problems, l.lintSchema(c, s, subjects)...)
 	}
 	problems = append(problems, lintProvenance(all, subjects)...)
 	for _, s := range subjects {
@@ -88,6 +124,10 @@ func (c Contract) lintTopic() Problems {
 	if c.MessageKey == "symbol" && c.Topic.Partitions != symbolPartitions {
 		problems = append(problems, c.problem("/servers", fmt.Sprintf("%d partitions with the key symbol", c.Topic.Partitions),
 			fmt.Sprintf("symbol-keyed topics are co-partitioned and have %d", symbolPartitions)))
+	}
+	if c.MessageKey == "symbol" && c.Topic.Partitioner != defaultPartitioner {
+		problems = append(problems, c.problem("/servers", fmt.Sprintf("the partitioner %s with the key symbol", c.Topic.Partitioner),
+			"symbol-keyed topics are co-partitioned by "+defaultPartitioner))
 	}
 	for _, s := range c.SLA {
 		if s.Element == "" {
@@ -148,19 +188,41 @@ func lintProvenance(all []Contract, subjects []schemas.Subject) Problems {
 	return problems
 }
 
-// lintSchema compares the contract's fields with the schema's.
-func (c Contract) lintSchema(s schemas.Subject, all []schemas.Subject) Problems {
+// lintSchema compares the contract's fields with the schema's, and the schema with what a table can hold.
+func (l linter) lintSchema(c Contract, s schemas.Subject, all []schemas.Subject) Problems {
+	mend := "mend schemas/" + s.Path
 	text, err := selfContained(s, all)
 	if err != nil {
-		return Problems{c.problem("/schema", err.Error(), "mend schemas/"+s.Path)}
+		return Problems{c.problem("/schema", err.Error(), mend)}
 	}
-	fields, err := avroFields(text)
+	schema, err := avro.Parse(text, nil)
 	if err != nil {
-		return Problems{c.problem("/schema", fmt.Sprintf("schemas/%s: %v", s.Path, err), "")}
+		return Problems{c.problem("/schema", fmt.Sprintf("schemas/%s: %v", s.Path, err), mend)}
+	}
+	fields, err := avroFields(schema)
+	if err != nil {
+		return Problems{c.problem("/schema", fmt.Sprintf("schemas/%s: %v", s.Path, err), mend)}
 	}
 	a := agreement{contract: c, schemaPath: "schemas/" + s.Path}
 	a.fields("", "/schema/0/properties", c.Fields, fields)
+	if l.sink == nil || c.Sink == nil {
+		return a.problems
+	}
+	for _, err := range separate(l.sink(c, text)) {
+		a.fail("/servers", "change the schema, or leave the ClickHouse server out of the contract", "ClickHouse cannot hold it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	return a.problems
+}
+
+// separate takes joined errors apart.
+func separate(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 type agreement struct {
@@ -195,21 +257,29 @@ func (a *agreement) field(prefix string, f Field, w avroField) {
 	if f.Required == w.nullable {
 		a.fail(f.pointer, fmt.Sprintf("write required: %v", !w.nullable), "field %s is required: %v, in %s it is %s", name, f.Required, a.schemaPath, nullability(w.nullable))
 	}
+	a.inside(name, f, w)
+}
+
+// inside compares types and what is in them: a record's fields, an array's items, the records of a map.
+func (a *agreement) inside(name string, f Field, w avroField) {
 	a.types(name, f, w)
 	if w.fields != nil || len(f.Fields) > 0 {
-		a.fields(name+".", f.pointer+"/properties", f.Fields, w.fields)
+		prefix := name + "."
+		if strings.HasPrefix(w.physicalTypes[0], "map(") {
+			prefix = name + "{}."
+		}
+		a.fields(prefix, f.pointer+"/properties", f.Fields, w.fields)
 	}
-	if w.items == nil {
-		return
-	}
-	if f.Items == nil {
+	switch {
+	case w.items == nil && f.Items != nil:
+		a.fail(f.Items.pointer, "remove them", "field %s has items, in %s it is no array", name, a.schemaPath)
+	case w.items != nil && f.Items == nil:
 		a.fail(f.pointer, "add items: {logicalType: "+w.items.logicalType+", physicalType: "+w.items.physicalTypes[0]+"}", "field %s is an array without items", name)
-		return
-	}
-	items := *f.Items
-	a.types(name+"[]", items, *w.items)
-	if w.items.fields != nil || len(items.Fields) > 0 {
-		a.fields(name+"[].", items.pointer+"/properties", items.Fields, w.items.fields)
+	case w.items != nil:
+		if f.Items.Required == w.items.nullable {
+			a.fail(f.Items.pointer, fmt.Sprintf("write required: %v", !w.items.nullable), "the items of %s are required: %v, in %s they are %s", name, f.Items.Required, a.schemaPath, nullability(w.items.nullable))
+		}
+		a.inside(name+"[]", *f.Items, *w.items)
 	}
 }
 
@@ -227,25 +297,4 @@ func nullability(nullable bool) string {
 		return "nullable"
 	}
 	return "never null"
-}
-
-// findField by dotted path; an array's items are entered with "[]": bids[].price.
-func findField(fields []Field, dotted string) *Field {
-	name, rest, nested := strings.Cut(dotted, ".")
-	name, isArray := strings.CutSuffix(name, "[]")
-	i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
-	if i < 0 {
-		return nil
-	}
-	f := &fields[i]
-	if isArray {
-		if f.Items == nil {
-			return nil
-		}
-		f = f.Items
-	}
-	if !nested {
-		return f
-	}
-	return findField(f.Fields, rest)
 }

@@ -17,20 +17,10 @@ func Load(fsys fs.FS) ([]Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Contract
-	var problems Problems
-	for _, name := range names {
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return nil, fmt.Errorf("reading contract contracts/%s: %w", name, err)
-		}
-		c, found := Parse(name, text)
-		problems = append(problems, found...)
-		if len(found) == 0 {
-			all = append(all, c)
-		}
+	all, problems, err := parseAll(fsys, names)
+	if err != nil {
+		return nil, err
 	}
-	problems = append(problems, twice(all)...)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -39,6 +29,24 @@ func Load(fsys fs.FS) ([]Contract, error) {
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	return all, nil
+}
+
+// parseAll reads the named files; those with problems are left out of the result.
+func parseAll(fsys fs.FS, names []string) ([]Contract, Problems, error) {
+	var all []Contract
+	var problems Problems
+	for _, name := range names {
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading contract contracts/%s: %w", name, err)
+		}
+		c, found := Parse(name, text)
+		problems = append(problems, found...)
+		if len(found) == 0 {
+			all = append(all, c)
+		}
+	}
+	return all, append(problems, twice(all)...), nil
 }
 
 func contractFiles(fsys fs.FS) ([]string, error) {

@@ -39,6 +39,20 @@ func CreateTable(c contract.Contract, schemaText, database string, options Optio
 	return CreateSpec(spec, schemaText, options)
 }
 
+// Mappable says what of a contract with a sink and its schema no table can hold, as errors joined, a field each. It is what
+// a lint of contracts asks, so that nothing is refused first by a running service.
+func Mappable(c contract.Contract, schemaText string) error {
+	spec, err := SpecOf(c, "")
+	if err != nil {
+		return err
+	}
+	columns, err := ColumnsOf(schemaText, spec.Columns)
+	if err != nil {
+		return err
+	}
+	return spec.check(columns)
+}
+
 // Columns lists the columns that a contract and schema make.
 func Columns(c contract.Contract, schemaText string) ([]Column, error) {
 	spec, err := SpecOf(c, "")
