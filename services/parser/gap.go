@@ -54,15 +54,19 @@ func (p *Parser) symbolGap(r *kafka.Record, out kafka.Output, gap *market.Gap, i
 		Venue: instrument.Venue, Symbol: instrument.Symbol, VenueSymbol: instrument.VenueSymbol,
 		Feed: p.frame.Feed, Channel: gap.Channel,
 		FromTime: micros(gap.From), ToTime: micros(gap.To), FromID: gap.FromID, ToID: gap.ToID,
-		Reason: gap.Reason, Detail: gap.Detail, ReceivedAt: p.frame.ReceivedAt, Frame: c,
+		Reason: gap.Reason, Detail: bounded(gap.Detail), ReceivedAt: p.frame.ReceivedAt, Frame: c,
 	}
 	if gap.Missing != nil {
 		value.Missing = market.Some(*gap.Missing)
 	}
 	p.buffer = value.AppendAvro(registry.AppendWireHeader(p.buffer[:0], p.ids.gap))
 	key := []byte(records.SymbolKey(instrument.Venue, instrument.Symbol))
-	if err := p.produce(r, out, topicGaps, key, c.Item, &p.tally.gaps); err != nil {
+	tooLarge, err := p.produce(r, out, topicGaps, key, &p.tally.gaps)
+	if err != nil {
 		return fmt.Errorf("producing a gap of %s: %w", instrument.Symbol, err)
+	}
+	if tooLarge != nil {
+		return p.divert(r, out, c.Item, deadletters.TooLarge, tooLarge)
 	}
 	if gap.Channel == string(venue.Trades) {
 		return nil
@@ -72,8 +76,11 @@ func (p *Parser) symbolGap(r *kafka.Record, out kafka.Output, gap *market.Gap, i
 		Kind: market.BookGap, Instrument: instrument, GapReason: string(gap.Reason), EventTime: market.NoTime, Item: c.Item,
 	}, p.frame.ReceivedAt, c)
 	// The instrument lives for this call only, so its key is not one to remember; the gap is counted already.
-	if err := p.produce(r, out, topicBooks, []byte(instrument.Symbol), c.Item, new(int64)); err != nil {
+	if tooLarge, err = p.produce(r, out, topicBooks, []byte(instrument.Symbol), new(int64)); err != nil {
 		return fmt.Errorf("producing a gap of the book of %s: %w", instrument.Symbol, err)
+	}
+	if tooLarge != nil {
+		return p.divert(r, out, c.Item, deadletters.TooLarge, tooLarge)
 	}
 	return nil
 }

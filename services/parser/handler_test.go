@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,19 +18,25 @@ import (
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
-// recorder is an Output that keeps the topics, and fails where it is told to.
+// recorder is an Output that keeps the records, and fails where it is told to.
 type recorder struct {
 	topics []string
+	keys   []string
+	bodies [][]byte // without the wire format's header
 	fail   func(topic string) error
 }
 
-func (r *recorder) Produce(topic string, _, _ []byte, _ int64, _ []kafka.Header) error {
+func (r *recorder) Produce(topic string, key, value []byte, _ int64, _ []kafka.Header) error {
 	if r.fail != nil {
 		if err := r.fail(topic); err != nil {
 			return err
 		}
 	}
-	r.topics = append(r.topics, topic)
+	_, body, err := registry.ParseWire(value)
+	if err != nil {
+		return err
+	}
+	r.topics, r.keys, r.bodies = append(r.topics, topic), append(r.keys, string(key)), append(r.bodies, bytes.Clone(body))
 	return nil
 }
 

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
@@ -38,6 +42,8 @@ type Parser struct {
 	metrics  *metrics
 	log      *slog.Logger
 	source   *source
+	// limits are the largest records that topics take, in bytes of key and value; 0: what the client takes.
+	limits map[string]int
 
 	decoders map[string]*venueDecoder
 	last     *venueDecoder
@@ -170,21 +176,32 @@ func (p *Parser) decode(r *kafka.Record, out kafka.Output, v *venueDecoder, kind
 	p.events.Reset()
 	frame := venue.Frame{Kind: kind, VenueSymbol: p.frame.VenueSymbol, Request: p.frame.Request, Payload: p.frame.Payload}
 	if err := v.decoder.Decode(frame, &p.events); err != nil {
-		return p.divert(r, out, records.WholeRecord, deadletters.BadFrame, err)
+		return p.refuse(r, out, v, venue.BadItem{Item: records.WholeRecord, Err: err}, c)
+	}
+	bad := p.events.Bad
+	if len(bad) > 1 && len(bad)*len(r.Value) > maxItemLetters {
+		return p.refuseAll(r, out, v, c)
 	}
 	p.tally.decoded, p.tally.ignored, p.tally.unknown = 1, p.events.Ignored, p.events.Unknown
-	for i := range p.events.Bad {
-		if err := p.divert(r, out, p.events.Bad[i].Item, deadletters.BadItem, p.events.Bad[i].Err); err != nil {
-			return err
-		}
-	}
 	for i := range p.events.Trades {
 		if err := p.trade(r, out, &p.events.Trades[i], c); err != nil {
 			return err
 		}
 	}
 	for i := range p.events.Books {
+		// In the order of the frame: a snapshot mends what was bad before it, not what was bad after it.
+		for len(bad) > 0 && bad[0].Item < p.events.Books[i].Item {
+			if err := p.refuse(r, out, v, bad[0], c); err != nil {
+				return err
+			}
+			bad = bad[1:]
+		}
 		if err := p.book(r, out, &p.events.Books[i], c); err != nil {
+			return err
+		}
+	}
+	for i := range bad {
+		if err := p.refuse(r, out, v, bad[i], c); err != nil {
 			return err
 		}
 	}
@@ -194,8 +211,12 @@ func (p *Parser) decode(r *kafka.Record, out kafka.Output, v *venueDecoder, kind
 func (p *Parser) trade(r *kafka.Record, out kafka.Output, t *market.Trade, c records.Coordinates) error {
 	p.buffer = registry.AppendWireHeader(p.buffer[:0], p.ids.trade)
 	p.buffer = records.AppendTrade(p.buffer, t, p.frame.ReceivedAt, c)
-	if err := p.produce(r, out, topicTrades, p.key(t.Instrument), t.Item, &p.tally.trades); err != nil {
+	tooLarge, err := p.produce(r, out, topicTrades, p.key(t.Instrument), &p.tally.trades)
+	if err != nil {
 		return fmt.Errorf("producing a trade of %s: %w", t.Instrument.Symbol, err)
+	}
+	if tooLarge != nil {
+		return p.divert(r, out, t.Item, deadletters.TooLarge, tooLarge)
 	}
 	return nil
 }
@@ -203,24 +224,42 @@ func (p *Parser) trade(r *kafka.Record, out kafka.Output, t *market.Trade, c rec
 func (p *Parser) book(r *kafka.Record, out kafka.Output, b *market.Book, c records.Coordinates) error {
 	p.buffer = registry.AppendWireHeader(p.buffer[:0], p.ids.book)
 	p.buffer = records.AppendBook(p.buffer, b, p.frame.ReceivedAt, c)
-	if err := p.produce(r, out, topicBooks, p.key(b.Instrument), b.Item, &p.tally.books); err != nil {
+	tooLarge, err := p.produce(r, out, topicBooks, p.key(b.Instrument), &p.tally.books)
+	if err != nil {
 		return fmt.Errorf("producing a book event of %s: %w", b.Instrument.Symbol, err)
 	}
-	return nil
+	if tooLarge == nil {
+		return nil
+	}
+	if err := p.divert(r, out, b.Item, deadletters.TooLarge, tooLarge); err != nil {
+		return err
+	}
+	c.Item = b.Item
+	return p.bookLost(r, out, b.Instrument, tooLarge, c)
 }
 
-// produce sends the record in the buffer and counts it. One that no topic takes, a book of a frame near the size limit, can never be
-// produced: that item is diverted, or it would hold up its partition for good.
-func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, key []byte, item int32, count *int64) error {
-	err := out.Produce(topic, key, p.buffer, r.TimestampMs, nil)
+// timestamp is the frame's, which everything made of it inherits; one without has -1, and what is made of it is of now.
+func timestamp(r *kafka.Record) int64 { return max(r.TimestampMs, 0) }
+
+// recordOverhead is the most bytes that a broker counts beside key and value: of the batch, the record and the header producer.
+const recordOverhead = 1024
+
+// produce sends the record in the buffer and counts it. One that its topic never takes (a book of a frame near the size
+// limit, a trade with an endless id) comes back as tooLarge, for the caller to divert: the broker's refusal would undo the
+// transaction again and again and hold up the partition for good.
+func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, key []byte, count *int64) (tooLarge, err error) {
+	if size, limit := len(key)+len(p.buffer)+recordOverhead, p.limits[topic]; limit > 0 && size > limit {
+		return fmt.Errorf("a record of %d bytes for %s, which takes %d: %w", size, topic, limit, kafka.ErrTooLarge), nil
+	}
+	err = out.Produce(topic, key, p.buffer, timestamp(r), nil)
 	switch {
 	case err == nil:
 		*count++
-		return nil
+		return nil, nil
 	case errors.Is(err, kafka.ErrTooLarge):
-		return p.divert(r, out, item, deadletters.TooLarge, err)
+		return err, nil
 	}
-	return &blockedError{"output", err}
+	return nil, &blockedError{"output", err}
 }
 
 // key is the Kafka key of an instrument's records, made once. Decoders intern instruments, within a bound, so the map
@@ -239,10 +278,83 @@ func (p *Parser) key(instrument *market.Instrument) []byte {
 
 const maxKeys = 1 << 16
 
+// maxItemLetters bounds what the letters of one frame's items come to in bytes, for each holds the whole frame.
+const maxItemLetters = 32 << 20
+
+// refuse diverts an item, or the whole frame, and tells of the book that lacks it.
+func (p *Parser) refuse(r *kafka.Record, out kafka.Output, v *venueDecoder, bad venue.BadItem, c records.Coordinates) error {
+	class := deadletters.BadItem
+	if bad.Item == records.WholeRecord {
+		class = deadletters.BadFrame
+	}
+	if err := p.divert(r, out, bad.Item, class, bad.Err); err != nil {
+		return err
+	}
+	var book *venue.BookError
+	if !errors.As(bad.Err, &book) {
+		return nil
+	}
+	instrument, err := v.adapter.FromVenue(book.VenueSymbol)
+	if err != nil {
+		return nil //nolint:nilerr // The symbol is what is bad: nobody keeps a book of it.
+	}
+	c.Item = max(bad.Item, 0)
+	return p.bookLost(r, out, &instrument, bad.Err, c)
+}
+
+// refuseAll diverts a frame with more bad items than letters can be written of, as a whole and once: nothing of it is
+// produced, and every book that it would have changed is told of.
+func (p *Parser) refuseAll(r *kafka.Record, out kafka.Output, v *venueDecoder, c records.Coordinates) error {
+	bad := p.events.Bad
+	cause := fmt.Errorf("%d items are bad, too many for a letter each; the first: %w", len(bad), bad[0].Err)
+	if err := p.divert(r, out, records.WholeRecord, deadletters.BadFrame, cause); err != nil {
+		return err
+	}
+	lost := map[string]market.Instrument{}
+	for i := range p.events.Books {
+		instrument := p.events.Books[i].Instrument
+		lost[instrument.Symbol] = *instrument
+	}
+	var book *venue.BookError
+	for i := range bad {
+		if !errors.As(bad[i].Err, &book) {
+			continue
+		}
+		if instrument, err := v.adapter.FromVenue(book.VenueSymbol); err == nil {
+			lost[instrument.Symbol] = instrument
+		}
+	}
+	for _, symbol := range slices.Sorted(maps.Keys(lost)) {
+		instrument := lost[symbol]
+		if err := p.bookLost(r, out, &instrument, cause, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bookLost tells of an event of a book that went to dead letters: those are not replayed into books, so that the book is
+// broken until its next snapshot.
+func (p *Parser) bookLost(r *kafka.Record, out kafka.Output, instrument *market.Instrument, cause error, c records.Coordinates) error {
+	from, one := time.UnixMicro(p.frame.ReceivedAt), int64(1)
+	gap := market.Gap{Channel: string(venue.Book), Reason: market.GapDeadLetter, Detail: bounded(cause.Error()), From: &from, Missing: &one}
+	return p.symbolGap(r, out, &gap, instrument, c)
+}
+
+// maxDetail bounds the words of a gap, in bytes.
+const maxDetail = 1024
+
+func bounded(text string) string {
+	if len(text) > maxDetail {
+		return strings.ToValidUTF8(text[:maxDetail], "") + "…"
+	}
+	return text
+}
+
 // divert writes a dead letter into the same transaction as everything else.
 func (p *Parser) divert(r *kafka.Record, out kafka.Output, item int32, class string, cause error) error {
 	key, value := p.letters.Letter(*r, p.source.id, item, class, cause)
-	if err := out.Produce(deadletters.Topic, []byte(key), value, r.TimestampMs, nil); err != nil {
+	if err := out.Produce(deadletters.Topic, []byte(key), value, timestamp(r), nil); err != nil {
 		return &blockedError{"output", fmt.Errorf("producing a dead letter: %w", err)}
 	}
 	p.tally.letters++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,9 +165,22 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	p.adapters = all.Get
 	p.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: ids[deadletters.Subject], Producer: s.deps.Producer}
 	p.flood = &deadletters.Flood{Limit: s.limit}
+	p.limits = limits(s.deps.Contracts)
 	p.metrics, p.log = s.metrics, s.deps.Log
 	p.source = newSource(s.topicID, s.deps.Log)
 	return p, nil
+}
+
+// brokerLimit is what a broker takes where the contract names no limit, in bytes.
+const brokerLimit = 1 << 20
+
+// limits are the largest records of each topic, in bytes.
+func limits(all []contract.Contract) map[string]int {
+	limits := map[string]int{}
+	for _, c := range all {
+		limits[c.Topic.Name] = cmp.Or(c.Topic.MaxMessageBytes, brokerLimit)
+	}
+	return limits
 }
 
 // topicID asks the broker for the id that raw-frames has now.

@@ -126,7 +126,7 @@ func (p *pipeline) run(ctx context.Context, name string, args []string) error {
 		// A live venue that cannot be reached is tried again and again; everything else need not wait for it.
 		start = p.stack.ProgramUnready
 	}
-	_, err = start(ctx, name, path, args, staticMembership(name))
+	_, err = start(ctx, name, path, args, append(staticMembership(name), p.tolerance(name)...))
 	return err
 }
 
@@ -135,6 +135,15 @@ func (p *pipeline) run(ctx context.Context, name string, args []string) error {
 func staticMembership(name string) []string {
 	if name == "writer" {
 		return []string{"WRITER_INSTANCE_ID=local"}
+	}
+	return nil
+}
+
+// tolerance lifts the parser's limit of bad frames for a recording: its frames are what they are, and the replay is there to
+// say how many of them are bad. With the limit a flood of them would be waited out.
+func (p *pipeline) tolerance(name string) []string {
+	if name == "parser" && p.source.replay != "" {
+		return []string{"PARSER_DEAD_LETTER_RATE=1"}
 	}
 	return nil
 }

@@ -4,6 +4,8 @@
 package deadletters
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
@@ -41,7 +43,16 @@ type Writer struct {
 	Now func() time.Time
 }
 
-// Letter makes the key and the value of a dead letter: item is the position in the record, or records.WholeRecord.
+const (
+	// MaxRecord is the most bytes that key, value and headers of a record may have to be kept in a letter: dead-letters takes
+	// records of 20 MiB, and so do the topics whose records it keeps, but theirs may have been compressed on the way.
+	MaxRecord = 20<<20 - 64<<10
+	// maxError bounds the words of an error, in bytes.
+	maxError = 16 << 10
+)
+
+// Letter makes the key and the value of a dead letter: item is the position in the record, or records.WholeRecord. Of a
+// record too large for a letter only the coordinates and the error are kept, which then says so.
 func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class string, cause error) (key string, value []byte) {
 	now := time.Now
 	if w.Now != nil {
@@ -53,14 +64,28 @@ func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class
 		Key: record.Key, Value: record.Value,
 		// A record without a timestamp has -1, which is no time.
 		RecordTime: max(record.TimestampMs, 0) * 1000,
-		ErrorClass: class, Error: cause.Error(),
+		ErrorClass: class, Error: text(cause),
 		FailedAt: now().UnixMicro(), Producer: w.Producer, ResolvedAt: market.NoTime,
 	}
 	if id, _, err := registry.ParseWire(record.Value); err == nil {
 		letter.SchemaID = market.Some(int64(id))
 	}
+	size := len(record.Key) + len(record.Value)
 	for _, h := range record.Headers {
 		letter.Headers = append(letter.Headers, records.Header{Name: h.Name, Value: h.Value})
+		size += len(h.Name) + len(h.Value)
+	}
+	if size > MaxRecord {
+		letter.Error = fmt.Sprintf("%s (key, value and headers of %d bytes are not kept here, a letter holds %d: read the record in its topic while it is there)", letter.Error, size, MaxRecord)
+		letter.Key, letter.Value, letter.Headers = nil, nil, nil
 	}
 	return letter.KafkaKey(), letter.AppendAvro(registry.AppendWireHeader(nil, w.SchemaID))
+}
+
+func text(cause error) string {
+	t := cause.Error()
+	if len(t) > maxError {
+		return strings.ToValidUTF8(t[:maxError], "") + "…"
+	}
+	return t
 }

@@ -2,6 +2,7 @@ package deadletters
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,4 +52,24 @@ func TestALetterHoldsTheWholeRecord(t *testing.T) {
 	record.Value = []byte("garbage")
 	want.Value = record.Value
 	check()
+}
+
+// The topics' limit of 20 MiB is of what was compressed: a record may be larger, and its letter must not be refused for ever.
+func TestALetterOfARecordThatIsTooLargeKeepsWhereItIs(t *testing.T) {
+	w := Writer{Group: "parser", SchemaID: 9, Producer: "parser@1"}
+	for size, kept := range map[int]bool{MaxRecord - 3: true, MaxRecord - 2: false, 100 << 20: false} {
+		record := kafka.Record{Topic: "raw-frames", Partition: 3, Offset: 12, Key: []byte("k"), Value: make([]byte, size), Headers: []kafka.Header{{Name: "h", Value: []byte("i")}}}
+		_, value := w.Letter(record, [16]byte{}, records.WholeRecord, BadFrame, errors.New(strings.Repeat("x", 1<<20)))
+		_, body, err := registry.ParseWire(value)
+		var got records.DeadLetter
+		if err == nil {
+			err = got.DecodeAvro(body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(got.Value) == size) != kept || strings.Contains(got.Error, "not kept here") == kept || got.Offset != 12 || len(value) > 20<<20 {
+			t.Errorf("%d bytes: a letter of %d with a value of %d, offset %d", size, len(value), len(got.Value), got.Offset)
+		}
+	}
 }

@@ -16,15 +16,16 @@ const (
 	GapRotation            GapReason = "ROTATION"
 	GapSubscriptionRefused GapReason = "SUBSCRIPTION_REFUSED"
 	GapResync              GapReason = "RESYNC"
+	GapDeadLetter          GapReason = "DEAD_LETTER" // an event of a book that could not be read, and is not replayed
 )
 
 // GapReasons is the enum in the schema's order: the index is the Avro position.
 var GapReasons = []GapReason{
 	GapUnknown, GapLoaderRestart, GapConnectionLost, GapBufferFull, GapFrameTooLarge,
-	GapSequence, GapRotation, GapSubscriptionRefused, GapResync,
+	GapSequence, GapRotation, GapSubscriptionRefused, GapResync, GapDeadLetter,
 }
 
-// Gap is the payload, as JSON, of a raw-frames record of kind GAP: what is missing of which symbols, and why.
+// Gap is what is missing of which symbols, and why: as JSON, the payload of a raw-frames record of kind GAP.
 type Gap struct {
 	// VenueSymbols concerned, in the venue's spelling, sorted.
 	VenueSymbols []string  `json:"venue_symbols"`

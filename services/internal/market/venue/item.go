@@ -67,15 +67,38 @@ func BeginBook(ev *Events, item int32) BookItem {
 	return BookItem{Book: market.Book{Item: item, EventTime: market.NoTime}, mark: len(ev.Levels)}
 }
 
-// AppendTo finds the instrument and appends the event to ev. With a fault it leaves no level behind and returns the fault
-// with the symbol.
+// BookError is a fault in an event of an order book whose symbol could be read. Without the event the book is broken from
+// there on, which has to be told to those who keep it.
+type BookError struct {
+	VenueSymbol string // empty when it could not be read
+	Err         error
+}
+
+// NewBookError says that an event of the symbol's book could not be read; nil where there was no fault.
+func NewBookError(symbol []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &BookError{VenueSymbol: string(symbol), Err: err}
+}
+
+// Error names the symbol.
+func (e *BookError) Error() string {
+	return fmt.Sprintf("reading order book of %.32q: %s", e.VenueSymbol, e.Err)
+}
+
+// Unwrap gives the fault itself.
+func (e *BookError) Unwrap() error { return e.Err }
+
+// AppendTo finds the instrument and appends the event to ev. With a fault it leaves no level behind and returns a
+// *BookError.
 func (b *BookItem) AppendTo(ev *Events, instruments *Instruments) error {
 	if b.first == nil {
 		b.Instrument, b.first = instruments.Get(b.Symbol)
 	}
 	if b.first != nil {
 		ev.Levels = ev.Levels[:b.mark]
-		return fmt.Errorf("reading order book of %.32q: %w", b.Symbol, b.first)
+		return NewBookError(b.Symbol, b.first)
 	}
 	b.Bids, b.Asks = b.BidRange.Of(ev), b.AskRange.Of(ev)
 	ev.Books = append(ev.Books, b.Book)

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS `default`.`feed_gaps`
     `from_id` Nullable(String) COMMENT 'Last update or trade id before the hole; null where the venue has none.',
     `to_id` Nullable(String) COMMENT 'First update or trade id after the hole.',
     `missing` Nullable(Int64) COMMENT 'How many frames or ids are missing, if known.',
-    `reason` Enum8('UNKNOWN' = 0, 'LOADER_RESTART' = 1, 'CONNECTION_LOST' = 2, 'BUFFER_FULL' = 3, 'FRAME_TOO_LARGE' = 4, 'SEQUENCE_GAP' = 5, 'ROTATION' = 6, 'SUBSCRIPTION_REFUSED' = 7, 'RESYNC' = 8) COMMENT 'Why.',
+    `reason` Enum8('UNKNOWN' = 0, 'LOADER_RESTART' = 1, 'CONNECTION_LOST' = 2, 'BUFFER_FULL' = 3, 'FRAME_TOO_LARGE' = 4, 'SEQUENCE_GAP' = 5, 'ROTATION' = 6, 'SUBSCRIPTION_REFUSED' = 7, 'RESYNC' = 8, 'DEAD_LETTER' = 9) COMMENT 'Why.',
     `detail` String COMMENT 'The reason in words, for a person.',
     `received_at` DateTime64(6, 'UTC') COMMENT 'When the loader noticed, UTC.' CODEC(Delta(8), LZ4),
     `frame.topic_id` UUID COMMENT 'Kafka\'s topic id of raw-frames, a UUID in network byte order; a recreated topic has another.',

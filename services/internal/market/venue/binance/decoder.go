@@ -55,12 +55,14 @@ func (d *Decoder) Decode(frame venue.Frame, ev *venue.Events) error {
 	}
 	fault := s.TakeFault()
 	err := s.End()
-	if err == nil {
-		if frame.Kind == venue.RESTSnapshot {
-			err = d.snapshot(frame, ev, fault)
-		} else {
-			err = d.dispatch(ev, fault)
-		}
+	switch {
+	case err == nil && frame.Kind == venue.RESTSnapshot:
+		err = d.snapshot(frame, ev, fault)
+	case err == nil:
+		err = d.dispatch(ev, fault)
+	case string(e.kind) == "depthUpdate":
+		// Cut short or damaged, but it says which book it was to change.
+		err = venue.NewBookError(e.symbol, err)
 	}
 	if err != nil || !e.hasBids && !e.hasAsks {
 		ev.Levels = ev.Levels[:mark]
@@ -228,7 +230,7 @@ func (d *Decoder) trade(ev *venue.Events, fault error) error {
 
 var (
 	errIncompleteTrade  = errors.New("reading trade: t (id) or m (maker side) is missing")
-	errIncompleteUpdate = errors.New("reading depthUpdate: U, u, b or a is missing")
+	errIncompleteUpdate = errors.New("U, u, b or a is missing")
 	errIncompleteDepth  = errors.New("reading depth snapshot: lastUpdateId, bids or asks is missing")
 	errNoSymbol         = errors.New("reading depth snapshot: the body names no symbol, and the envelope has none")
 )
@@ -238,11 +240,11 @@ func (d *Decoder) update(ev *venue.Events, fault error) error {
 	if fault == nil {
 		fault = e.levels
 	}
-	if fault != nil {
-		return fmt.Errorf("reading depthUpdate: %w", fault)
+	if fault == nil && (!e.hasBids || !e.hasAsks || !e.book.FirstUpdateID.Valid || !e.book.LastUpdateID.Valid) {
+		fault = errIncompleteUpdate
 	}
-	if !e.hasBids || !e.hasAsks || !e.book.FirstUpdateID.Valid || !e.book.LastUpdateID.Valid {
-		return errIncompleteUpdate
+	if fault != nil {
+		return venue.NewBookError(e.symbol, fault)
 	}
 	return d.book(ev, market.BookUpdate, e.symbol)
 }
@@ -282,7 +284,7 @@ func (d *Decoder) book(ev *venue.Events, kind market.BookKind, symbol []byte) er
 	}
 	if at >= 0 {
 		if book.EventTime, err = venue.FromMillis(at); err != nil {
-			return fmt.Errorf("reading order book: %w", err)
+			return venue.NewBookError(symbol, err)
 		}
 	}
 	ev.Books = append(ev.Books, book)

@@ -60,6 +60,9 @@ func (d *Decoder) Decode(frame venue.Frame, ev *venue.Events) error {
 	err := s.End()
 	if err == nil {
 		err = d.dispatch(ev, fault)
+	} else if d.frame.ofBook() {
+		// Cut short or damaged, but it says which book it was to change.
+		err = venue.NewBookError(d.frame.product, err)
 	}
 	if err != nil || ev.Ignored != "" || ev.Unknown != "" {
 		kind, unknown := ev.Ignored, ev.Unknown
@@ -194,11 +197,17 @@ func (d *Decoder) dispatch(ev *venue.Events, fault error) error {
 			ev.Unknown = venue.KindName(f.kind)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("reading %s of %.32q: %w", f.kind, f.product, err)
+	switch {
+	case err == nil:
+		return nil
+	case f.ofBook():
+		return venue.NewBookError(f.product, fmt.Errorf("%s: %w", f.kind, err))
 	}
-	return nil
+	return fmt.Errorf("reading %s of %.32q: %w", f.kind, f.product, err)
 }
+
+// ofBook says that the frame was to change an order book.
+func (f *fields) ofBook() bool { return string(f.kind) == "snapshot" || string(f.kind) == "l2update" }
 
 func (d *Decoder) match(ev *venue.Events, err error) error {
 	f := &d.frame
