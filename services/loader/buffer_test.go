@@ -85,7 +85,7 @@ func TestBufferHoldsItsPromises(t *testing.T) {
 			}
 			l.published(records_)
 			for _, reopened := range buffer.release(l, slab) {
-				reopened.reopen()
+				reopened.reopen(true)
 			}
 			buffer.announce(l)
 			return true
@@ -141,13 +141,14 @@ func TestOpaquesComeBack(t *testing.T) {
 		o := newOpaques()
 		now := time.Now().UnixMicro()
 		e := entry{receivedAt: now - rapid.Int64Range(0, 1<<40).Draw(t, "age")}
+		e.kind = records.FrameKind(rapid.IntRange(0, int(records.FrameClose)).Draw(t, "kind"))
 		l := &lane{index: rapid.IntRange(0, maxFeeds-1).Draw(t, "lane")}
 		called := false
 		if rapid.Bool().Draw(t, "callback") {
 			e.delivered = func(int32, int64, error) { called = true }
 		}
 		c := o.open(o.make(l, e), now)
-		if c.lane != l.index || c.receivedAt != e.receivedAt || (c.delivered == nil) != (e.delivered == nil) {
+		if c.lane != l.index || c.receivedAt != e.receivedAt || c.frame != e.isFrame() || (c.delivered == nil) != (e.delivered == nil) {
 			t.Fatalf("%+v of %+v", c, e)
 		}
 		if c.delivered != nil {

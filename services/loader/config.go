@@ -14,7 +14,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 )
 
-// maxFeeds bounds the slots of one process; a delivery's opaque value has 15 bits for the lane.
+// maxFeeds bounds the slots of one process; a delivery's opaque value has 14 bits for the lane.
 const maxFeeds = 4096
 
 // File is the loader's configuration file.

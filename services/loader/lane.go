@@ -30,6 +30,13 @@ type entry struct {
 	payload    []byte
 	// delivered is called once Kafka has the record, or has refused it for good; nil for nearly all.
 	delivered func(partition int32, offset int64, err error)
+	// tells is what a GAP tells; when it cannot be published, the next one tells it. nil for all else.
+	tells *lost
+}
+
+// isFrame says that the venue sent it: what a GAP counts.
+func (e *entry) isFrame() bool {
+	return e.kind == records.FrameData || e.kind == records.FrameRESTSnapshot
 }
 
 // lane is the order of one feed: whatever the feed publishes goes through append, which numbers it and puts it into the
@@ -43,7 +50,8 @@ type lane struct {
 	metrics     *feedMetrics
 	opaques     *opaques
 	partitions  int // of raw-frames
-	// onReopened is called, on a goroutine of the publisher's, after a GAP BUFFER_FULL was written.
+	// onReopened is called, on a goroutine of its own, when Kafka has the GAP of what was lost here: only then is a fresh
+	// book worth asking for.
 	onReopened func()
 
 	buffer   *Buffer
@@ -58,16 +66,31 @@ type lane struct {
 	tail      []byte
 	announced bool
 	lost      lost
+	tellAfter int64 // µs: no GAP about refused records before
 	scratch   records.Frame
 	records   int64 // in full and tail
 }
 
-// lost is what a lane could not take since its last record.
+// lost is what of a lane is not in Kafka and has not been told of: what there was no room for, and what Kafka refused.
 type lost struct {
 	frames, bytes, records int64
 	from, to               int64 // µs
 	reason                 market.GapReason
 	detail                 string
+	// dropped says that there was no room for some of it, so that the GAP must stand before the next record. What Kafka
+	// refused is noticed only after later records were published.
+	dropped bool
+}
+
+// add counts another loss; the reason of the first one is kept.
+func (s *lost) add(other lost) {
+	if s.records == 0 {
+		*s = other
+		return
+	}
+	s.frames, s.bytes, s.records = s.frames+other.frames, s.bytes+other.bytes, s.records+other.records
+	s.from, s.to = min(s.from, other.from), max(s.to, other.to)
+	s.dropped = s.dropped || other.dropped
 }
 
 // append puts e into the buffer under the next sequence number; false: there was no room and it is counted as lost.
@@ -77,7 +100,7 @@ func (l *lane) append(ctx context.Context, e entry) bool {
 	need := len(l.wire) + len(l.venue) + len(l.feed) + len(e.symbol) + len(e.request) + len(e.payload) + 96
 	for {
 		signal := l.signal()
-		if !l.dropping.Load() && (l.lost.records == 0 || l.writeLost()) && l.makeRoom(need) {
+		if !l.dropping.Load() && l.tellLost(false) && l.makeRoom(need) {
 			l.write(e)
 			return true
 		}
@@ -144,32 +167,46 @@ func (l *lane) write(e entry) {
 
 // lose counts e as lost.
 func (l *lane) lose(e entry) {
-	if l.lost.records == 0 {
-		l.lost = lost{from: e.receivedAt, reason: market.GapBufferFull, detail: "no room in the loader's buffer: Kafka takes records slower than they come"}
+	s := lost{records: 1, from: e.receivedAt, to: e.receivedAt}
+	if e.tells != nil {
+		s = *e.tells
 	}
-	l.lost.records++
-	l.lost.from = min(l.lost.from, e.receivedAt)
-	l.lost.to = max(l.lost.to, e.receivedAt)
-	if e.kind == records.FrameData || e.kind == records.FrameRESTSnapshot {
-		l.lost.frames++
-		l.lost.bytes += int64(len(e.payload))
+	if e.isFrame() {
+		s.frames, s.bytes = 1, int64(len(e.payload))
 	}
+	s.reason, s.dropped = market.GapBufferFull, true
+	s.detail = "no room in the loader's buffer: Kafka takes records slower than they come"
+	l.lost.add(s)
 	l.metrics.drop(e)
 }
 
 // refused counts a record that Kafka refused for good.
-func (l *lane) refused(at int64, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lost.records == 0 {
-		l.lost = lost{from: at, reason: market.GapUnknown, detail: "Kafka refused a record for good: " + err.Error()}
+func (l *lane) refused(at int64, frame bool, err error) {
+	s := lost{records: 1, from: at, to: at, reason: market.GapUnknown, detail: refusedDetail(err)}
+	if frame {
+		s.frames = 1
 	}
-	l.lost.records++
-	l.lost.frames++
-	l.lost.from, l.lost.to = min(l.lost.from, at), max(l.lost.to, at)
+	l.mu.Lock()
+	l.lost.add(s)
+	l.mu.Unlock()
 }
 
-// writeLost writes the one GAP that tells of everything lost since the last record; false: still no room.
+func refusedDetail(err error) string { return "Kafka refused a record for good: " + err.Error() }
+
+// tellLost writes the GAP of what was lost, unless nothing was, or it can wait: while Kafka refuses everything, a GAP about
+// each refused record would only be refused as well. now says that it cannot wait. False: it must be told and there is no
+// room.
+func (l *lane) tellLost(now bool) bool {
+	if l.lost.records == 0 {
+		return true
+	}
+	if !now && !l.lost.dropped && time.Now().UnixMicro() < l.tellAfter {
+		return true
+	}
+	return l.writeLost()
+}
+
+// writeLost writes the one GAP that tells of everything lost since the last one; false: still no room.
 func (l *lane) writeLost() bool {
 	to := time.Now().UnixMicro()
 	gap := market.Gap{
@@ -181,27 +218,51 @@ func (l *lane) writeLost() bool {
 	if !l.makeRoom(len(l.wire) + len(l.venue) + len(l.feed) + len(payload) + 96) {
 		return false
 	}
-	l.lost = lost{}
-	l.write(entry{kind: records.FrameGap, receivedAt: to, payload: payload})
+	told := l.lost
+	l.lost, l.tellAfter = lost{}, to+retellEvery.Microseconds()
+	l.write(entry{kind: records.FrameGap, receivedAt: to, payload: payload, delivered: func(_ int32, _ int64, err error) {
+		if err != nil {
+			l.untold(told)
+		} else if l.onReopened != nil {
+			go l.onReopened()
+		}
+	}})
 	l.metrics.gap(gap.Reason)
 	return true
 }
 
-// reopen is called when a lane that dropped has room again: the GAP must not wait for the next frame, for a quiet feed
-// may not have one.
-func (l *lane) reopen() {
+// untold takes back what a GAP was to tell that Kafka refused; the next one tells it.
+func (l *lane) untold(s lost) {
+	s.dropped = false // its place in the order is lost anyway
 	l.mu.Lock()
-	written := l.lost.records > 0 && !l.dropping.Load() && l.writeLost()
+	l.lost.add(s)
 	l.mu.Unlock()
-	if written && l.onReopened != nil {
-		go l.onReopened()
+}
+
+// reopen is called when a lane that dropped has room again, and now and then: the GAP must not wait for the next frame,
+// for a quiet feed may not have one. now says that it cannot wait for the next time either.
+func (l *lane) reopen(now bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.dropping.Load() {
+		l.tellLost(now)
 	}
 }
 
 // gap publishes a GAP record.
 func (l *lane) gap(ctx context.Context, connection int64, at int64, gap *market.Gap) {
 	slices.Sort(gap.VenueSymbols)
-	if l.append(ctx, entry{kind: records.FrameGap, connection: connection, receivedAt: at, payload: gapPayload(gap)}) {
+	tells := lost{records: 1, from: at, to: at, reason: gap.Reason, detail: gap.Detail}
+	if gap.From != nil {
+		tells.from = gap.From.UnixMicro()
+	}
+	e := entry{kind: records.FrameGap, connection: connection, receivedAt: at, payload: gapPayload(gap), tells: &tells}
+	e.delivered = func(_ int32, _ int64, err error) {
+		if err != nil {
+			l.untold(tells)
+		}
+	}
+	if l.append(ctx, e) {
 		l.metrics.gap(gap.Reason)
 	}
 }

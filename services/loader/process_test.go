@@ -95,8 +95,17 @@ func (s *stack) prepare() {
 		s.t.Fatal(err)
 	}
 	defer admin.Close()
+	s.createFrames(admin)
+	if err := admin.Create(ctx, []kafka.NewTopic{{Name: resyncTopic, Partitions: 8}}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// createFrames makes raw-frames.
+func (s *stack) createFrames(admin *kafka.Admin) {
+	s.t.Helper()
 	large := map[string]string{"max.message.bytes": fmt.Sprint(kafkaRecordBytes)}
-	if err := admin.Create(ctx, []kafka.NewTopic{{Name: framesTopic, Partitions: 32, Configs: large}, {Name: resyncTopic, Partitions: 8}}); err != nil {
+	if err := admin.Create(context.Background(), []kafka.NewTopic{{Name: framesTopic, Partitions: 32, Configs: large}}); err != nil {
 		s.t.Fatal(err)
 	}
 }

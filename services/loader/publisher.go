@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,7 @@ type Producer interface {
 
 const (
 	queueFullWait = time.Millisecond
-	// retellEvery is how often a lane is asked whether it has something untold; it bounds the GAPs about refused records.
+	// retellEvery is how often a lane is asked whether it has something untold, and how often it tells of refused records.
 	retellEvery = time.Second
 	// sampleEvery is the part of the deliveries whose latency is observed.
 	sampleEvery = 64
@@ -39,8 +40,10 @@ type publisher struct {
 
 	produced atomic.Int64
 	settled  atomic.Int64 // of those: delivered, or refused for good and told of
-	failures complaint    // of deliveries; only on the delivery goroutine
 	closing  atomic.Bool  // what the client gives up from here on was counted as lost already
+
+	failing  sync.Mutex // records are refused on the publisher's goroutine and on that of the deliveries
+	failures complaint
 }
 
 // run publishes until stop is closed and the buffer is empty, or until deadline ends. An error means that the Kafka client
@@ -58,12 +61,12 @@ func (p *publisher) run(stop <-chan struct{}, deadline context.Context) error {
 		select {
 		case <-p.buffer.wake:
 		case <-retell.C:
-			p.retell()
+			p.retell(false)
 		case <-deadline.Done():
 			return nil
 		case <-stop:
 			stop = nil
-			p.retell()
+			p.retell(true)
 			if l := p.buffer.next(); l != nil {
 				if err := p.publish(deadline, l); err != nil {
 					return err
@@ -76,9 +79,9 @@ func (p *publisher) run(stop <-chan struct{}, deadline context.Context) error {
 	}
 }
 
-func (p *publisher) retell() {
+func (p *publisher) retell(now bool) {
 	for _, l := range p.buffer.lanes {
-		l.reopen()
+		l.reopen(now)
 	}
 }
 
@@ -100,7 +103,7 @@ func (p *publisher) publish(deadline context.Context, l *lane) error {
 		return err
 	}
 	for _, reopened := range p.buffer.release(l, slab) {
-		reopened.reopen()
+		reopened.reopen(true)
 	}
 	p.buffer.announce(l)
 	return nil
@@ -176,11 +179,16 @@ func (p *publisher) onFailure(c callback, err error) {
 		return
 	}
 	p.metrics.deliveryErrors.Inc()
-	p.buffer.lanes[c.lane].refused(c.receivedAt, err)
+	if c.frame || c.delivered == nil { // a GAP takes back what it was to tell by itself
+		p.buffer.lanes[c.lane].refused(c.receivedAt, c.frame, err)
+	}
 	if c.delivered != nil {
 		c.delivered(0, -1, err)
 	}
-	if p.failures.due(err) {
+	p.failing.Lock()
+	due := p.failures.due(err)
+	p.failing.Unlock()
+	if due {
 		p.log.Error("kafka refused a record for good; a GAP will tell of it", "topic", p.topic, "error", err.Error())
 	}
 }
