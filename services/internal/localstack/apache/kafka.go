@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,10 @@ type KafkaConfig struct {
 	DataDir  string
 	// Listen is host:port for clients, Controller host:port for the node's own controller.
 	Listen, Controller string
+	// SASLListen is host:port of a second listener, for clients that name themselves by SCRAM-SHA-512; empty for none. Users
+	// are the names and passwords of those who exist when the storage is formatted.
+	SASLListen string
+	Users      map[string]string
 }
 
 // clusterID is fixed: the data folder, not the id, says which cluster it is.
@@ -31,13 +36,23 @@ const clusterID = "c3RyZWFtZm9yZ2UtbG9jYQ"
 // properties are those of a small broker: few threads, little memory, one copy of everything, an internal topic of few
 // partitions, and groups that start and rebalance without waiting.
 func (c KafkaConfig) properties() string {
+	clients, sasl := "PLAINTEXT://"+c.Listen, ""
+	if c.SASLListen != "" {
+		clients += ",SASL_PLAINTEXT://" + c.SASLListen
+		sasl = "sasl.enabled.mechanisms=SCRAM-SHA-512\n" +
+			"listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;"
+	}
 	lines := []string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + c.Controller,
-		"listeners=PLAINTEXT://" + c.Listen + ",CONTROLLER://" + c.Controller,
-		"advertised.listeners=PLAINTEXT://" + c.Listen,
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listeners=" + clients + ",CONTROLLER://" + c.Controller,
+		"advertised.listeners=" + clients,
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+		sasl,
+		// Access rights are kept and compared as on a real cluster. The stack's own clients have no name and may do all.
+		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+		"super.users=User:ANONYMOUS",
 		"inter.broker.listener.name=PLAINTEXT",
 		"controller.listener.names=CONTROLLER",
 		"log.dirs=" + filepath.Join(c.DataDir, "log"),
@@ -112,7 +127,11 @@ func Kafka(ctx context.Context, c KafkaConfig) (Command, error) {
 		"-cp", filepath.Join(kafkaDir(c.CacheDir), "libs", "*"),
 	}
 	if !exists(filepath.Join(c.DataDir, "log", "meta.properties")) {
-		format := exec.CommandContext(ctx, "java", append(java, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", properties)...)
+		arguments := append(slices.Clone(java), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", properties)
+		for name, password := range c.Users {
+			arguments = append(arguments, "--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", name, password))
+		}
+		format := exec.CommandContext(ctx, "java", arguments...)
 		if output, err := format.CombinedOutput(); err != nil {
 			return Command{}, fmt.Errorf("formatting Kafka's storage in %s: %w: %s", c.DataDir, err, firstLine(output))
 		}

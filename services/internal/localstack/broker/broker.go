@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,10 @@ type Config struct {
 	RetentionCheck time.Duration
 	// TransactionMaxTimeout bounds clients' transaction.timeout.ms; 0 means 15 minutes, as on Apache Kafka.
 	TransactionMaxTimeout time.Duration
+	// Users are names and SCRAM-SHA-512 passwords. When there are any, every connection has to name itself (one listener
+	// has one protocol): tests use it to show that access rights hold. Superusers are those of them who may do everything.
+	Users      map[string]string
+	Superusers []string
 }
 
 func (c Config) withDefaults() Config {
@@ -112,9 +117,29 @@ func (c Config) options(host string, port int, log *slog.Logger) []kfake.Opt {
 			"transaction.max.timeout.ms":           strconv.FormatInt(c.TransactionMaxTimeout.Milliseconds(), 10),
 		}),
 	}
+	options = append(options, c.access()...)
 	if c.DataDir != "" {
 		// No SyncWrites: the page cache survives the death of the process, which is all that a local stack promises.
 		options = append(options, kfake.DataDir(c.DataDir))
+	}
+	return options
+}
+
+// access makes the broker authorize every request, with the nameless users of a local stack as superusers: access rights
+// can then be planned, compared and kept here as on a real cluster, and are in nobody's way.
+func (c Config) access() []kfake.Opt {
+	options := []kfake.Opt{kfake.EnableACLs()}
+	if len(c.Users) == 0 {
+		// kfake's name for a connection without a name is empty; the mechanism and password of it are never asked for.
+		return append(options, kfake.Superuser("PLAIN", "", ""))
+	}
+	options = append(options, kfake.EnableSASL())
+	for name, password := range c.Users {
+		if slices.Contains(c.Superusers, name) {
+			options = append(options, kfake.Superuser("SCRAM-SHA-512", name, password))
+		} else {
+			options = append(options, kfake.User("SCRAM-SHA-512", name, password))
+		}
 	}
 	return options
 }

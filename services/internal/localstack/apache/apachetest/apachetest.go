@@ -1,4 +1,4 @@
-// Package apachetest starts an Apache Kafka for tests: the apache stack's own broker, as a child of the test's process.
+// Package apachetest starts the apache stack's broker and registry for tests, as children of the test's process.
 package apachetest
 
 import (
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,21 +35,106 @@ func Require(t testing.TB) {
 	}
 }
 
+// Start runs Apache Kafka and Apicurio until the test ends, or skips the test as Require does. It returns the broker's address
+// and that of the registry's Confluent API.
+func Start(t testing.TB) (kafka, registry string) {
+	t.Helper()
+	Require(t)
+	k, err := StartKafka(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Stop)
+	a, err := StartApicurio(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Stop)
+	return k.Address, a.URL
+}
+
 // Kafka is a running broker.
 type Kafka struct {
 	Address string
+	*child
+}
+
+// Apicurio is a running registry; URL is its Confluent API.
+type Apicurio struct {
+	URL string
+	*child
+}
+
+// child is a process that ends with the test's.
+type child struct {
+	name    string
 	command *exec.Cmd
 	done    chan struct{}
 }
 
-// StartKafka installs Apache Kafka if need be and starts it with its data in dir. Several tests may share it; call Stop.
-func StartKafka(ctx context.Context, dir string) (*Kafka, error) {
+func launch(name string, spec apache.Command) (*child, error) {
+	command := exec.Command(spec.Path, spec.Args...)
+	command.Env = append(os.Environ(), spec.Env...)
+	// A killed test leaves nothing behind.
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	c := &child{name: name, command: command, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		_ = command.Wait()
+	}()
+	return c, nil
+}
+
+// Stop kills the process, without a farewell.
+func (c *child) Stop() {
+	_ = c.command.Process.Kill()
+	<-c.done
+}
+
+// await waits until the process answers.
+func (c *child) await(ctx context.Context, answers func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			c.Stop()
+			return fmt.Errorf("%s does not answer: %w", c.name, ctx.Err())
+		case <-c.done:
+			return fmt.Errorf("%s ended while starting", c.name)
+		case <-tick.C:
+		}
+		if answers(ctx) == nil {
+			return nil
+		}
+	}
+}
+
+// install fetches the stack's parts if need be and returns where they are.
+func install(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	cache = filepath.Join(cache, "streamforge")
-	if err := apache.Install(ctx, cache); err != nil {
+	return cache, apache.Install(ctx, cache)
+}
+
+// StartKafka installs Apache Kafka if need be and starts it with its data in dir. Several tests may share it; call Stop.
+func StartKafka(ctx context.Context, dir string) (*Kafka, error) {
+	return StartKafkaWithUsers(ctx, dir, nil)
+}
+
+// StartKafkaWithUsers is StartKafka with a second listener on which clients name themselves by SCRAM-SHA-512 as one of the
+// users, given with their passwords.
+func StartKafkaWithUsers(ctx context.Context, dir string, users map[string]string) (*Kafka, error) {
+	cache, err := install(ctx)
+	if err != nil {
 		return nil, err
 	}
 	listen, err := freeAddress()
@@ -59,23 +145,63 @@ func StartKafka(ctx context.Context, dir string) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := apache.Kafka(ctx, apache.KafkaConfig{CacheDir: cache, DataDir: dir, Listen: listen, Controller: controller})
+	config := apache.KafkaConfig{CacheDir: cache, DataDir: dir, Listen: listen, Controller: controller, Users: users}
+	if len(users) > 0 {
+		if config.SASLListen, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	spec, err := apache.Kafka(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	command := exec.Command(spec.Path, spec.Args...)
-	command.Env = append(os.Environ(), spec.Env...)
-	// A killed test leaves no broker behind.
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("starting Kafka: %w", err)
+	c, err := launch("kafka at "+listen, spec)
+	if err != nil {
+		return nil, err
 	}
-	k := &Kafka{Address: listen, command: command, done: make(chan struct{})}
-	go func() {
-		defer close(k.done)
-		_ = command.Wait()
-	}()
-	return k, k.await(ctx)
+	var dialer net.Dialer
+	return &Kafka{Address: listen, child: c}, c.await(ctx, func(ctx context.Context) error {
+		connection, err := dialer.DialContext(ctx, "tcp", listen)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	})
+}
+
+// StartApicurio is StartKafka for the registry.
+func StartApicurio(ctx context.Context, dir string) (*Apicurio, error) {
+	cache, err := install(ctx)
+	if err != nil {
+		return nil, err
+	}
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	spec, err := apache.Apicurio(apache.ApicurioConfig{CacheDir: cache, DataDir: dir, Listen: listen})
+	if err != nil {
+		return nil, err
+	}
+	a := &Apicurio{URL: "http://" + listen + apache.ApicurioPath}
+	if a.child, err = launch("apicurio at "+a.URL, spec); err != nil {
+		return nil, err
+	}
+	return a, a.await(ctx, func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL+"/subjects", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
 }
 
 func freeAddress() (string, error) {
@@ -85,31 +211,4 @@ func freeAddress() (string, error) {
 	}
 	defer listener.Close()
 	return listener.Addr().String(), nil
-}
-
-func (k *Kafka) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var dialer net.Dialer
-	for {
-		select {
-		case <-ctx.Done():
-			k.Stop()
-			return fmt.Errorf("kafka does not listen on %s: %w", k.Address, ctx.Err())
-		case <-k.done:
-			return errors.New("kafka ended while starting")
-		case <-tick.C:
-		}
-		if connection, err := dialer.DialContext(ctx, "tcp", k.Address); err == nil {
-			return connection.Close()
-		}
-	}
-}
-
-// Stop kills the broker, without a farewell.
-func (k *Kafka) Stop() {
-	_ = k.command.Process.Kill()
-	<-k.done
 }
