@@ -47,9 +47,9 @@ func childMain() {
 	os.Exit(1)
 }
 
-func TestKilledUnderLoadTheParserIsExactlyOnce(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
+func TestKilledUnderLoadTheParserIsExactlyOnce(t *testing.T) { onEachStack(t, killedUnderLoad) }
+
+func killedUnderLoad(t *testing.T, s *stack) {
 	start := func() *exec.Cmd {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), childKafka+"="+s.kafka.BootstrapServers, childRegistry+"="+s.registry.URL)

@@ -24,9 +24,9 @@ func decimal(t testing.TB, text string) market.Decimal {
 }
 
 // TestFramesOfEveryKind sends one feed a record of every kind and compares all that comes of it.
-func TestFramesOfEveryKind(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
+func TestFramesOfEveryKind(t *testing.T) { onEachStack(t, framesOfEveryKind) }
+
+func framesOfEveryKind(t *testing.T, s *stack) {
 	one := func(kind records.FrameKind, sequence int64, change func(*records.Frame)) {
 		f := &records.Frame{Kind: kind, Venue: "binance", Feed: "binance-0", LoaderEpoch: 1, Connection: 1, Sequence: sequence, ReceivedAt: at.UnixMicro() + sequence*1000}
 		change(f)

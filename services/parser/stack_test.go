@@ -20,6 +20,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/governance"
 	"github.com/streamforge/streamforge/services/internal/governance/cluster"
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/apache/apachetest"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
 	"github.com/streamforge/streamforge/services/internal/records"
@@ -61,13 +62,48 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
+// onEachStack runs a test on the embedded stack and on the apache one, at the same time: most of it is waiting.
+func onEachStack(t *testing.T, test func(t *testing.T, s *stack)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, newStack(t))
+	})
+	t.Run("apache", func(t *testing.T) {
+		t.Parallel()
+		test(t, newApacheStack(t))
+	})
+}
+
 func newStack(t testing.TB) *stack {
 	t.Helper()
-	s := &stack{t: t, log: slog.New(slog.NewTextHandler(io.Discard, nil)), kafka: kafka.ClientConfig{BootstrapServers: brokertest.Start(t)}}
+	s := emptyStack(t, brokertest.Start(t))
+	s.startRegistry("")
+	return s.fill()
+}
+
+// newApacheStack is newStack on Apache Kafka and Apicurio.
+func newApacheStack(t testing.TB) *stack {
+	t.Helper()
+	broker, url := apachetest.Start(t)
+	s := emptyStack(t, broker)
+	s.registry = registry.Config{URL: url}
+	return s.fill()
+}
+
+func emptyStack(t testing.TB, bootstrap string) *stack {
+	s := &stack{t: t, log: slog.New(slog.NewTextHandler(io.Discard, nil)), kafka: kafka.ClientConfig{BootstrapServers: bootstrap}}
 	if testing.Verbose() {
 		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	s.startRegistry("")
+	return s
+}
+
+// fill makes subjects and topics on a broker and a registry that run.
+func (s *stack) fill() *stack {
+	t := s.t
+	t.Helper()
 	s.schemas = must[*registry.Client](t)(registry.New(s.registry, prometheus.NewRegistry()))
 	t.Cleanup(s.schemas.Close)
 	s.admin = must[*kafka.Admin](t)(kafka.NewAdmin(s.kafka))

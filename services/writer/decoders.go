@@ -11,6 +11,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
@@ -82,7 +83,7 @@ func (d *decoders) deny(id int, err error) error {
 		since = now
 	}
 	if now.Sub(since) >= d.patience {
-		return &badRecordError{"unknown-schema", fmt.Errorf("the registry has denied it for %s: %w", d.patience, err)}
+		return &badRecordError{deadletters.UnknownSchema, fmt.Errorf("the registry has denied it for %s: %w", d.patience, err)}
 	}
 	return fmt.Errorf("waiting %s before its records are bad: %w", d.patience-now.Sub(since).Round(time.Second), err)
 }

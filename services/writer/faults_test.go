@@ -56,8 +56,10 @@ func (p *process) kill() {
 }
 
 func TestAWriterThatIsKilledAgainAndAgainLosesAndDoublesNothing(t *testing.T) {
-	t.Parallel()
-	s := newStack(t, false, "raw-trades")
+	onEachStack(t, killedAgainAndAgain, "raw-trades")
+}
+
+func killedAgainAndAgain(t *testing.T, s *stack) {
 	total := 0
 	for range 6 {
 		p := s.spawn("a")

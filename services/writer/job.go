@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
@@ -344,7 +345,7 @@ func (b *rereading) take(ctx context.Context, records []kafka.Record) error {
 func (b *rereading) append(ctx context.Context, r *kafka.Record) error {
 	id, body, err := registry.ParseWire(r.Value)
 	if err != nil {
-		return b.bad(ctx, r, "bad-value", err)
+		return b.bad(ctx, r, deadletters.NotWireFormat, err)
 	}
 	plan, err := b.product.decoders.get(ctx, id)
 	var unknown *badRecordError
@@ -359,7 +360,7 @@ func (b *rereading) append(ctx context.Context, r *kafka.Record) error {
 	}
 	origin := columnar.Origin{TopicID: b.plan.TopicID, Partition: r.Partition, Offset: r.Offset}
 	if err := plan.Append(b.block, &origin, body); err != nil {
-		return b.bad(ctx, r, "bad-value", err)
+		return b.bad(ctx, r, deadletters.BadValue, err)
 	}
 	return nil
 }

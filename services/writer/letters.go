@@ -81,7 +81,8 @@ func (o *outlet) send(ctx context.Context, group string, topicID [16]byte, r *ka
 	}
 	maker := deadletters.Writer{Group: group, SchemaID: subjectID, Producer: o.deps.Producer}
 	key, value := maker.Letter(*r, topicID, records.WholeRecord, class, cause)
-	message := kafka.Message{Topic: deadletters.Topic, Partition: -1, Key: []byte(key), Value: value, Opaque: o.index}
+	// A record without a timestamp has -1.
+	message := kafka.Message{Topic: deadletters.Topic, Partition: -1, Key: []byte(key), Value: value, TimestampMs: max(r.TimestampMs, 0), Opaque: o.index}
 	o.pending.Add(1)
 	if err := o.producer.Produce(&message); err != nil {
 		o.pending.Add(-1)

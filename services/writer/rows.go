@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
+	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
@@ -64,7 +65,7 @@ var errOtherLayout = errors.New("the open block has another layout")
 func (p *product) row(ctx context.Context, part *partition, r *kafka.Record) error {
 	id, body, err := registry.ParseWire(r.Value)
 	if err != nil {
-		return p.divert(ctx, part, r, "bad-value", err)
+		return p.divert(ctx, part, r, deadletters.NotWireFormat, err)
 	}
 	plan := p.plans[id]
 	if plan == nil {
@@ -82,7 +83,7 @@ func (p *product) row(ctx context.Context, part *partition, r *kafka.Record) err
 	}
 	origin := columnar.Origin{TopicID: p.topicID, Partition: r.Partition, Offset: r.Offset}
 	if err := plan.Append(p.open.block, &origin, body); err != nil {
-		return p.divert(ctx, part, r, "bad-value", err)
+		return p.divert(ctx, part, r, deadletters.BadValue, err)
 	}
 	p.good++
 	p.open.hash += recordHash(r.Partition, r.Offset, r.Value)

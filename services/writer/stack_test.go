@@ -18,6 +18,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/apache/apachetest"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest"
 	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
@@ -29,6 +30,7 @@ import (
 // stack is a broker, a registry and a ClickHouse, with the products' schemas, topics and tables in place.
 type stack struct {
 	t          testing.TB
+	apache     bool // Apache Kafka and Apicurio instead of the embedded broker and registry
 	kafka      kafka.ClientConfig
 	registry   registry.Config
 	clickhouse clickhouse.Config
@@ -54,7 +56,28 @@ func must[T any](t testing.TB) func(T, error) T {
 // newStack starts what a writer rests on. own gives the test a ClickHouse that it may kill.
 func newStack(t testing.TB, own bool, topics ...string) *stack {
 	t.Helper()
-	s := &stack{t: t, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return (&stack{t: t}).fill(own, topics...)
+}
+
+// onEachStack runs a test on the embedded stack and on the apache one; ClickHouse is the same.
+func onEachStack(t *testing.T, test func(t *testing.T, s *stack), topics ...string) {
+	t.Helper()
+	t.Parallel()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, newStack(t, false, topics...))
+	})
+	t.Run("apache", func(t *testing.T) {
+		t.Parallel()
+		apachetest.Require(t)
+		test(t, (&stack{t: t, apache: true}).fill(false, topics...))
+	})
+}
+
+func (s *stack) fill(own bool, topics ...string) *stack {
+	t := s.t
+	t.Helper()
+	s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	if testing.Verbose() {
 		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -70,8 +93,15 @@ func newStack(t testing.TB, own bool, topics ...string) *stack {
 	s.clickhouse = clickhouse.Config{URL: address + "/" + database}
 	s.client = must[*clickhouse.Client](t)(clickhouse.New(s.clickhouse))
 	t.Cleanup(func() { s.client.Close() })
-	s.kafka = kafka.ClientConfig{BootstrapServers: brokertest.Start(t)}
-	s.startRegistry()
+	if s.apache {
+		var url string
+		s.kafka.BootstrapServers, url = apachetest.Start(t)
+		s.registry = registry.Config{URL: url}
+	} else {
+		s.kafka.BootstrapServers = brokertest.Start(t)
+		s.startRegistry()
+	}
+	s.register()
 	s.admin = must[*kafka.Admin](t)(kafka.NewAdmin(s.kafka))
 	t.Cleanup(s.admin.Close)
 	s.producer = must[*kafka.Producer](t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "test@0"}, s.log, prometheus.NewRegistry()))
@@ -101,8 +131,11 @@ func (s *stack) startRegistry() {
 	go func() { defer close(done); server.Run(ctx) }()
 	s.t.Cleanup(func() { cancel(); <-done })
 	s.registry = registry.Config{URL: server.URL()}
-	s.schemas = must[*registry.Client](s.t)(registry.New(s.registry, prometheus.NewRegistry()))
 	s.await("the registry", func() bool { return server.Ready() == nil })
+}
+
+func (s *stack) register() {
+	s.schemas = must[*registry.Client](s.t)(registry.New(s.registry, prometheus.NewRegistry()))
 	for _, subject := range must[[]schemas.Subject](s.t)(schemas.All()) {
 		if _, _, err := s.schemas.Register(s.t.Context(), subject); err != nil {
 			s.t.Fatal(err)

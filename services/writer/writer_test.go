@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/streamforge/streamforge/services/internal/deadletters"
+	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
@@ -28,7 +33,10 @@ func TestTradesReachTheTableOnceAndADrainedWriterLeavesNothingBehind(t *testing.
 }
 
 func TestAPoisonRowGoesToDeadLettersAndOnlyIt(t *testing.T) {
-	s := newStack(t, false)
+	onEachStack(t, poisonGoesToDeadLetters)
+}
+
+func poisonGoesToDeadLetters(t *testing.T, s *stack) {
 	s.trades(0, 100)
 	id, err := s.schemas.ID(t.Context(), "raw-trades-value")
 	if err != nil {
@@ -41,8 +49,48 @@ func TestAPoisonRowGoesToDeadLettersAndOnlyIt(t *testing.T) {
 	w, _ := s.start(Config{})
 	s.awaitRows("raw_trades", 200)
 	s.awaitRows("dead_letters", 2)
+	s.checkLetters(map[string]string{"S001-USDT": deadletters.BadValue, "S002-USDT": deadletters.NotWireFormat})
 	for _, p := range w.products {
 		s.await("ready", func() bool { return p.ready() == nil })
+	}
+}
+
+// checkLetters compares the letters of raw-trades, by the keys of the records that they hold, with the classes wanted, and
+// holds what is the same of all: key, timestamp, header producer, coordinates.
+func (s *stack) checkLetters(want map[string]string) {
+	s.t.Helper()
+	times := map[string]int64{}
+	got := map[string]string{}
+	err := kafka.ReadAll(s.t.Context(), s.kafka, []string{"raw-trades", deadletters.Topic}, func(r kafka.Record) error {
+		if r.Topic != deadletters.Topic {
+			times[fmt.Sprint(r.Partition, r.Offset)] = r.TimestampMs
+			return nil
+		}
+		_, body, err := registry.ParseWire(r.Value)
+		if err != nil {
+			return err
+		}
+		var letter records.DeadLetter
+		if err := letter.DecodeAvro(body); err != nil {
+			return err
+		}
+		got[string(letter.Key)] = letter.ErrorClass
+		if string(r.Key) != letter.KafkaKey() || !strings.HasPrefix(string(r.Key), "writer.raw-trades/") || letter.Item != records.WholeRecord ||
+			len(r.Headers) != 1 || r.Headers[0].Name != "producer" || string(r.Headers[0].Value) != "writer@test" || letter.Producer != "writer@test" ||
+			letter.RecordTime != r.TimestampMs*1000 || len(letter.Headers) != 1 || string(letter.Headers[0].Value) != "test@0" {
+			s.t.Errorf("the letter under %s, of %d with headers %v, is %+v", r.Key, r.TimestampMs, r.Headers, letter)
+		}
+		at := fmt.Sprint(letter.Partition, letter.Offset)
+		if was, read := times[at]; read && was != r.TimestampMs {
+			s.t.Errorf("the letter of a record of %d has timestamp %d", was, r.TimestampMs)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !maps.Equal(got, want) {
+		s.t.Errorf("letters %v, want %v", got, want)
 	}
 }
 
