@@ -185,6 +185,11 @@ func TestTheImageHoldsEveryProgramThatIsRun(t *testing.T) {
 	if m := regexp.MustCompile(`(?m)^USER (\S+)$`).FindStringSubmatch(text); m == nil || strings.HasPrefix(m[1], "0") || strings.HasPrefix(m[1], "root") {
 		t.Errorf("the image runs as %v", m)
 	}
+	// What the local stack gives every program, the image does.
+	environment := regexp.MustCompile(`(?m)^ENV (HTTP_ADDRESS.*)$`).FindStringSubmatch(text)
+	if environment == nil || !slices.Contains(strings.Fields(environment[1]), localstack.OneArena) {
+		t.Errorf("the image does not set %s: %v", localstack.OneArena, environment)
+	}
 	// The builder's Go must be the module's.
 	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
 	if version == nil || !strings.Contains(text, "FROM golang:"+version[1]+"-") {

@@ -168,9 +168,10 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	return s.launch(ctx, spec)
 }
 
-// oneArena makes C's allocator keep one heap. librdkafka allocates a record on the program's thread and frees it on its
-// own; with a heap a thread that costs a tenth more processor time, and memory that is not given back.
-const oneArena = "MALLOC_ARENA_MAX=1"
+// OneArena makes C's allocator keep one heap. librdkafka allocates a record on the program's thread and frees it on its
+// own; with a heap a thread that costs a tenth more processor time, and memory that is not given back. The image of
+// compose/ sets it as well.
+const OneArena = "MALLOC_ARENA_MAX=1"
 
 // Program starts one of the platform's programs with the stack's addresses in its environment and its HTTP listener on
 // a free loopback port, and returns once it says that it is ready.
@@ -191,7 +192,7 @@ func (s *Stack) program(ctx context.Context, name, path string, args, env []stri
 	}
 	spec := Spec{
 		Name: name, Path: path, Args: args,
-		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, oneArena}, env),
+		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, OneArena}, env),
 		LogFile:      s.LogFile(name),
 		Ready:        answers("http://" + address + ask),
 		StartTimeout: 30 * time.Second,
