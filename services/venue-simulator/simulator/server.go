@@ -186,6 +186,9 @@ func (s *Server) open() error {
 		if err != nil {
 			return err
 		}
+		if recording.Cut != "" {
+			s.log.Warn("the recording is not whole; what stands before is served", "recording", s.config.Replay, "cut", recording.Cut)
+		}
 		s.replay = newReplay(recording, s.config.Speed)
 		s.venues = []string{recording.Venue}
 		return nil

@@ -45,6 +45,9 @@ type Capture struct {
 	Frames, Snapshots int64
 	// FirstReceivedAt and LastReceivedAt span the entries, unix nanoseconds; both 0 where the form has no times.
 	FirstReceivedAt, LastReceivedAt int64
+	// Cut says where the file ends in the middle of a record, as it does when its recorder was killed; the entries are
+	// those before. Empty: the file is whole.
+	Cut string
 
 	// restSymbols says, for each REST body in order, whose book it is.
 	restSymbols []string
@@ -87,7 +90,7 @@ func (c *Capture) Entries() iter.Seq2[Entry, error] {
 		var rest int
 		for {
 			raw, err := source.next()
-			if errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && c.Cut != "" {
 				return
 			}
 			if err != nil {
@@ -133,6 +136,10 @@ func (c *Capture) scan() error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			c.Cut = fmt.Sprintf("line %d: the file ends in the middle of a record (its recorder was killed, or it was cut short in copying)", source.records.line())
+			break
+		}
 		if err != nil {
 			return source.located(err)
 		}
@@ -147,6 +154,9 @@ func (c *Capture) scan() error {
 			c.FirstReceivedAt = raw.at
 		}
 		c.LastReceivedAt = max(c.LastReceivedAt, raw.at)
+	}
+	if c.Frames+c.Snapshots == 0 && c.Cut != "" {
+		return fmt.Errorf("reading capture %s: %s, and holds no frame before", c.Path, c.Cut)
 	}
 	if c.Frames+c.Snapshots == 0 {
 		return fmt.Errorf("reading capture %s: it holds no frame", c.Path)
@@ -189,9 +199,6 @@ type raw struct {
 func (s *source) next() (raw, error) { return s.records.next() }
 
 func (s *source) located(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("reading capture %s: line %d: the file ends in the middle (cut short while it was written or copied): %w", s.path, s.records.line(), err)
-	}
 	return fmt.Errorf("reading capture %s: line %d: %w", s.path, s.records.line(), err)
 }
 
@@ -222,6 +229,10 @@ func openSource(path string) (*source, error) {
 		}
 		reader = bufio.NewReaderSize(s.gz, 256<<10)
 	}
+	// Some editors put a byte order mark before the text; it is no part of the first record.
+	if mark, _ := reader.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
+		_, _ = reader.Discard(3)
+	}
 	if err := s.recognise(reader); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("reading capture %s: %w", path, err)
@@ -238,7 +249,10 @@ func (s *source) recognise(reader *bufio.Reader) error {
 		}
 		return errors.New("the file is empty")
 	}
-	first, _, _ := bytes.Cut(head, []byte("\n"))
+	first, _, _ := bytes.Cut(bytes.TrimLeft(head, " \t\r\n"), []byte("\n"))
+	if len(first) == 0 {
+		return errors.New("the file begins with nothing but blank lines")
+	}
 	switch {
 	case bytes.HasPrefix(head, []byte("CBCAP")):
 		s.format = Cbcap

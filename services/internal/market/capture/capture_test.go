@@ -202,6 +202,7 @@ func TestWhatCannotBeReadIsNamedWithItsLine(t *testing.T) {
 		{"no frame", "configuration: {}\n", "no frame"},
 		{"unknown venue", "1723161253937085768 {\"hello\":1}\n", "venue"},
 		{"cut cbcap", "CBCAP1 kraken BTC/USD 5\n7 200\n{\"channel\"", "ends in the middle"},
+		{"blank lines", "\n\r\n  \n", "blank"},
 		{"cbcap of a huge frame", "CBCAP1 kraken BTC/USD 5\n7 99999999999\n{}\n", "largest"},
 		{"too long a line", good + "1723161253937085768 {" + strings.Repeat("x", capture.MaxFrameBytes+8<<10), "line 2: the line is longer"},
 		{"broken JSON", "{\"a\":", "not a JSON document"},

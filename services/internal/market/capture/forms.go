@@ -20,21 +20,25 @@ type lines struct {
 	scanner *bufio.Scanner
 	parse   func(line []byte) (r raw, ok bool, err error)
 	number  int
+	ended   bool // what the scanner gave last was ended by a line feed
+	crlf    bool // the file's lines end in CR LF
 }
 
 func newLines(reader io.Reader, parse func([]byte) (raw, bool, error)) *lines {
-	scanner := bufio.NewScanner(reader)
-	scanner.Buffer(make([]byte, 0, 256<<10), maxLineBytes)
-	scanner.Split(splitLines)
-	return &lines{scanner: scanner, parse: parse}
+	l := &lines{scanner: bufio.NewScanner(reader), parse: parse}
+	l.scanner.Buffer(make([]byte, 0, 256<<10), maxLineBytes)
+	l.scanner.Split(l.split)
+	return l
 }
 
-// splitLines ends a line at LF only: a CR before it belongs to what was recorded.
-func splitLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+// split ends a line at LF only: a CR before it belongs to what was recorded, unless all lines of the file end so.
+func (l *lines) split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		l.ended = true
 		return i + 1, data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
+		l.ended = false
 		return len(data), data, nil
 	}
 	return 0, nil, nil
@@ -46,10 +50,20 @@ func (l *lines) next() (raw, error) {
 	for l.scanner.Scan() {
 		l.number++
 		line := l.scanner.Bytes()
+		if l.number == 1 {
+			l.crlf = bytes.HasSuffix(line, []byte("\r"))
+		}
+		if l.crlf {
+			line = bytes.TrimSuffix(line, []byte("\r"))
+		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		r, ok, err := l.parse(line)
+		if err != nil && !l.ended && l.number > 1 {
+			// The beginning of a record that was never finished. What can be read as a record is one, however it ends.
+			return raw{}, io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return raw{}, err
 		}
@@ -192,6 +206,7 @@ type cbcap struct {
 	started   bool
 	number    int
 	payload   []byte
+	end       []byte // of a line and of a frame: LF, or CR LF where somebody has converted the file
 }
 
 func newCbcap(reader *bufio.Reader) (*cbcap, error) {
@@ -207,7 +222,11 @@ func newCbcap(reader *bufio.Reader) (*cbcap, error) {
 	if err != nil || epoch < 0 {
 		return nil, fmt.Errorf("line 1: expected unix nanoseconds as the fourth word, found %q", fields[3])
 	}
-	return &cbcap{reader: reader, venue: fields[1], epoch: epoch, number: 1}, nil
+	c := &cbcap{reader: reader, venue: fields[1], epoch: epoch, number: 1, end: []byte("\n")}
+	if bytes.HasSuffix(header, []byte("\r\n")) {
+		c.end = []byte("\r\n")
+	}
+	return c, nil
 }
 
 func (c *cbcap) line() int { return c.number }
@@ -218,7 +237,7 @@ func (c *cbcap) next() (raw, error) {
 		return raw{}, io.EOF
 	}
 	c.number++
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return raw{}, io.ErrUnexpectedEOF
 	}
 	if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
@@ -228,17 +247,21 @@ func (c *cbcap) next() (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	if cap(c.payload) < length+1 {
-		c.payload = make([]byte, length+1)
+	whole := length + len(c.end)
+	if cap(c.payload) < whole {
+		c.payload = make([]byte, whole)
 	}
-	c.payload = c.payload[:length+1]
-	if _, err := io.ReadFull(c.reader, c.payload); err != nil {
-		if errors.Is(err, io.EOF) {
+	c.payload = c.payload[:whole]
+	if n, err := io.ReadFull(c.reader, c.payload); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return raw{}, err
+		if n < length || !errors.Is(err, io.ErrUnexpectedEOF) {
+			return raw{}, err
+		}
+		c.payload = append(c.payload[:length], c.end...) // the frame is whole, only its line feed is not there
 	}
-	if c.payload[length] != '\n' {
+	if !bytes.Equal(c.payload[length:], c.end) {
 		return raw{}, fmt.Errorf("the frame of %d bytes does not end in a line feed: its length is wrong", length)
 	}
 	if !c.started {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -17,6 +18,7 @@ type findings struct {
 	symbols   []string
 	known     map[string]*idRange
 	snapshots []snapshot
+	compact   bytes.Buffer
 }
 
 // idRange is the span of the update ids of a symbol, which tells whose a REST body without a name is.
@@ -34,18 +36,35 @@ func newFindings(venue string) *findings {
 
 // isSnapshotBody knows a REST book of Binance by its beginning; no WebSocket frame of theirs begins so.
 func isSnapshotBody(payload []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(payload, " \t"), []byte(`{"lastUpdateId"`))
+	inside, isObject := bytes.CutPrefix(bytes.TrimLeft(payload, " \t"), []byte("{"))
+	return isObject && bytes.HasPrefix(bytes.TrimLeft(inside, " \t\r\n"), []byte(`"lastUpdateId"`))
+}
+
+// withoutBlanks gives the frame as venues write it. A recorder, or who wrote a recording by hand, may have put blanks
+// between the tokens; the payload that is handed out keeps them.
+func (f *findings) withoutBlanks(payload []byte) []byte {
+	head := clip(payload, 60)
+	if !has(head, `": `) && !has(head, `" :`) && !has(head, "{ ") && !has(head, "{\n") {
+		return payload
+	}
+	f.compact.Reset()
+	if err := json.Compact(&f.compact, payload); err != nil {
+		return payload // no JSON; the search finds what it can
+	}
+	return f.compact.Bytes()
 }
 
 // inspect learns from one record, and says whether it is a REST snapshot.
 func (f *findings) inspect(r raw) bool {
 	if isSnapshotBody(r.payload) {
+		r.payload = f.withoutBlanks(r.payload)
 		f.inspectSnapshot(r)
 		return true
 	}
 	if r.url != "" {
 		return false
 	}
+	r.payload = f.withoutBlanks(r.payload)
 	if f.venue == "" {
 		f.recogniseVenue(r.payload)
 	}
@@ -72,9 +91,9 @@ func (f *findings) recogniseVenue(p []byte) {
 	case has(head, `"stream":"`), has(head, `"e":"depthUpdate"`), has(head, `"e":"trade"`), has(head, `"e":"aggTrade"`):
 		f.family = "binance"
 		f.recogniseBinance(p)
-	case has(head, `"arg":{"channel":"`):
+	case has(head, `"arg":{`) && has(head, `"channel":"`):
 		f.venue = "okx"
-	case has(head, `"topic":"orderbook.`), has(head, `"topic":"publicTrade.`), has(head, `"topic":"tickers.`):
+	case isBybit(head):
 		f.family = "bybit"
 		if has(head, `"topic":"publicTrade.`) {
 			f.venue = "bybit"
@@ -96,6 +115,15 @@ func (f *findings) recogniseBinance(p []byte) {
 	case has(p, `"e":"trade"`), has(p, `"e":"depthUpdate"`):
 		f.venue = "binance"
 	}
+}
+
+func isBybit(head []byte) bool {
+	for _, topic := range []string{"orderbook.", "publicTrade.", "tickers.", "kline.", "allLiquidation.", "liquidation."} {
+		if has(head, `"topic":"`+topic) {
+			return true
+		}
+	}
+	return false
 }
 
 func isKraken(head []byte) bool {
