@@ -27,9 +27,12 @@ var consumerForm []byte
 //go:embed waiver.schema.json
 var waiverForm []byte
 
+//go:embed producer.schema.json
+var producerForm []byte
+
 var compiledForms = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	forms := map[string]*jsonschema.Schema{}
-	for name, text := range map[string][]byte{"contract": contractForm, "consumer": consumerForm, "waiver": waiverForm} {
+	for name, text := range map[string][]byte{"contract": contractForm, "consumer": consumerForm, "producer": producerForm, "waiver": waiverForm} {
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
 		if err != nil {
 			return nil, fmt.Errorf("BUG: %s.schema.json is not JSON: %w", name, err)

@@ -46,7 +46,7 @@ func newLinter(options []Option) linter {
 	return l
 }
 
-// Lint loads contracts, consumers and waivers and compares them with each other and with the schemas. The error is Problems.
+// Lint loads contracts, consumers, producers and waivers and compares them with each other and with the schemas. The error is Problems.
 func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	l := newLinter(options)
 	files, err := contractFiles(fsys)
@@ -69,6 +69,12 @@ func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	}
 	problems = append(problems, found...)
 	problems = append(problems, l.lintConsumers(consumers, all)...)
+	producers, found, err := loadProducers(fsys)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, found...)
+	problems = append(problems, lintProducers(producers, all, consumers)...)
 	waivers, found, err := loadWaivers(fsys)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ func TestTheRefereeAcceptsEveryContract(t *testing.T) {
 	limit := make(chan struct{}, 2) // each takes a second of a core, nearly all of it Python's imports
 	checked := 0
 	for _, file := range files {
-		if filepath.Base(filepath.Dir(file)) == "consumers" || strings.HasSuffix(file, ".migration.yaml") {
+		if slices.Contains([]string{"consumers", "producers", "waivers"}, filepath.Base(filepath.Dir(file))) || strings.HasSuffix(file, ".migration.yaml") {
 			continue
 		}
 		checked++
