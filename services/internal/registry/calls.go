@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,14 +64,34 @@ func (b *boundedBody) Close() error {
 	return b.inner.Close()
 }
 
-// send adds what every request carries.
+// send adds what every request carries. A registry that does not let one in is an error here, whoever asked: srclient would
+// make it one like any other.
 func (c *Client) send(r *http.Request) (*http.Response, error) {
 	c.metrics.requests.Inc()
 	r.Header.Set("Accept", contentType+", application/json")
 	if c.config.Username != "" {
 		r.SetBasicAuth(c.config.Username, c.config.Password.Reveal())
 	}
-	return c.http.Transport.RoundTrip(r)
+	response, err := c.http.Transport.RoundTrip(r)
+	if err == nil && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden) {
+		defer response.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusal)) // Whatever it says, the status is the answer.
+		return nil, refusal(response, text)
+	}
+	return response, err
+}
+
+// maxRefusal bounds what is read of a refusal, in bytes.
+const maxRefusal = 64 << 10
+
+func refusal(response *http.Response, text []byte) error {
+	answer := &ResponseError{Code: response.StatusCode, Message: "not allowed"}
+	var said *ResponseError
+	if errors.As(responseError(response, text), &said) {
+		answer.Message += ": " + said.Message
+	}
+	answer.Message += "; check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, and what the user may do"
+	return answer
 }
 
 // call makes one request that srclient cannot make. body and answer may be nil.
@@ -121,9 +142,6 @@ func responseError(response *http.Response, text []byte) error {
 		Message string `json:"message"`
 	}
 	if err := json.Unmarshal(text, &e); err != nil || e.Code == 0 {
-		if response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden {
-			return &ResponseError{Code: response.StatusCode, Message: "not allowed: check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"}
-		}
 		return fmt.Errorf("answered %s without a schema registry's error; is this the address of a schema registry?", response.Status)
 	}
 	return &ResponseError{Code: e.Code, Message: e.Message}

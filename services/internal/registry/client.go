@@ -60,7 +60,8 @@ type Client struct {
 
 // New makes a Client; it does not connect.
 func New(config Config, registerer prometheus.Registerer) (*Client, error) {
-	if err := config.Validate(); err != nil {
+	config, err := config.resolve()
+	if err != nil {
 		return nil, err
 	}
 	transport, err := config.transport()

@@ -17,7 +17,7 @@ import (
 
 // Config says where the registry is; a program embeds it in its own kong struct.
 type Config struct {
-	URL        string        `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" default:"http://127.0.0.1:8081" help:"Address of the schema registry's Confluent API."`
+	URL        string        `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" default:"http://127.0.0.1:8081" help:"Address of the schema registry's Confluent API; user and password may stand in it."`
 	Username   string        `name:"schema-registry-username" env:"SCHEMA_REGISTRY_USERNAME" help:"User for basic authentication."`
 	Password   app.Secret    `name:"schema-registry-password" env:"SCHEMA_REGISTRY_PASSWORD" help:"Password for basic authentication."`
 	CALocation string        `name:"schema-registry-ca-location" env:"SCHEMA_REGISTRY_CA_LOCATION" help:"PEM file with the certificates to trust; empty for the system's."`
@@ -26,20 +26,34 @@ type Config struct {
 
 // Validate names the field that is wrong.
 func (c Config) Validate() error {
-	u, err := url.Parse(c.URL)
-	if err != nil {
-		return fmt.Errorf("schema registry address %q: %w", c.URL, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("schema registry address %q: must look like http://127.0.0.1:8081; set SCHEMA_REGISTRY_URL", c.URL)
-	}
-	if (c.Username == "") != (c.Password == "") {
-		return errors.New("schema registry: user name and password belong together; set both SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD")
-	}
-	return nil
+	_, err := c.resolve()
+	return err
 }
 
-func (c Config) baseURL() string { return strings.TrimRight(c.URL, "/") }
+// resolve checks the configuration and takes user and password out of the address: messages and logs show that one.
+func (c Config) resolve() (Config, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		// The error of url.Parse repeats the text, and with it a password.
+		return c, errors.New("schema registry address: SCHEMA_REGISTRY_URL is no URL; it must look like http://127.0.0.1:8081")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return c, fmt.Errorf("schema registry address %q: must look like http://127.0.0.1:8081; set SCHEMA_REGISTRY_URL", u.Redacted())
+	}
+	if u.User != nil && c.Username == "" {
+		password, _ := u.User.Password()
+		c.Username, c.Password = u.User.Username(), app.Secret(password)
+	}
+	u.User = nil
+	c.URL = strings.TrimRight(u.String(), "/")
+	if (c.Username == "") != (c.Password == "") {
+		return c, errors.New("schema registry: user name and password belong together; set both SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD")
+	}
+	return c, nil
+}
+
+// baseURL of a resolved configuration.
+func (c Config) baseURL() string { return c.URL }
 
 func (c Config) timeout() time.Duration {
 	if c.Timeout <= 0 {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,7 +60,12 @@ func (c *Client) classify(doing string, err error) error {
 	}
 	c.metrics.failures.WithLabelValues(label(kind)).Inc()
 	if kind == ErrUnavailable {
-		return fmt.Errorf("%s: %w at %s: %w; check that it runs and SCHEMA_REGISTRY_URL names it", doing, kind, c.config.baseURL(), err)
+		next := "check that it runs and SCHEMA_REGISTRY_URL names it"
+		var untrusted *tls.CertificateVerificationError
+		if errors.As(err, &untrusted) {
+			next = "name its authority's certificate in SCHEMA_REGISTRY_CA_LOCATION"
+		}
+		return fmt.Errorf("%s: %w at %s: %w; %s", doing, kind, c.config.baseURL(), err, next)
 	}
 	return fmt.Errorf("%s: %w: %w", doing, kind, err)
 }

@@ -178,39 +178,12 @@ func TestConfigNamesTheField(t *testing.T) {
 	}{
 		{registry.Config{URL: "localhost:8081"}, "SCHEMA_REGISTRY_URL"},
 		{registry.Config{URL: "http://x:1", Username: "u"}, "SCHEMA_REGISTRY_PASSWORD"},
+		{registry.Config{URL: "http://u@x:1"}, "SCHEMA_REGISTRY_PASSWORD"},
 		{registry.Config{URL: "http://x:1", CALocation: "/nowhere.pem"}, "/nowhere.pem"},
 	} {
 		if _, err := registry.New(c.config, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want %q in it", err, c.want)
 		}
-	}
-}
-
-func TestBasicAuthentication(t *testing.T) {
-	f := &fake{answers: map[string]any{"GET /subjects": []string{"b", "a"}}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, ok := r.BasicAuth(); !ok || user != "me" || password != "secret" {
-			http.Error(w, "no", http.StatusUnauthorized)
-			return
-		}
-		f.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	right, err := registry.New(registry.Config{URL: server.URL, Username: "me", Password: "secret"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer right.Close()
-	if all, err := right.Subjects(t.Context()); err != nil || strings.Join(all, " ") != "a b" {
-		t.Error(all, err)
-	}
-	wrong, err := registry.New(registry.Config{URL: server.URL, Username: "me", Password: "guess"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer wrong.Close()
-	if err := wrong.SetCompatibility(t.Context(), "s", "FULL"); err == nil || !errors.Is(err, registry.ErrRefused) || strings.Contains(err.Error(), "guess") {
-		t.Error(err)
 	}
 }
 
