@@ -2,7 +2,6 @@ package clickhouse_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,8 +20,7 @@ import (
 func client(t *testing.T) *clickhouse.Client {
 	t.Helper()
 	address := clickhousetest.Start(t)
-	database := "test_" + strings.ToLower(rand.Text()[:12])
-	clickhousetest.Exec(t, address, "CREATE DATABASE "+database)
+	database := clickhousetest.Database(t)
 	c, err := clickhouse.New(clickhouse.Config{URL: address + "/" + database})
 	if err != nil {
 		t.Fatal(err)

@@ -141,14 +141,14 @@ func (c *Client) Table(ctx context.Context, database, name string) (Table, error
 	if err := rows.Err(); err != nil || !t.Exists {
 		return t, err
 	}
-	columns, err := c.Query(ctx, "SELECT name, type, default_kind FROM system.columns WHERE database = ? AND table = ? ORDER BY position", database, name)
+	columns, err := c.Query(ctx, "SELECT name, type, default_kind, default_expression FROM system.columns WHERE database = ? AND table = ? ORDER BY position", database, name)
 	if err != nil {
 		return t, err
 	}
 	defer columns.Close()
 	for columns.Next() {
 		var column ddl.ExistingColumn
-		if err := columns.Scan(&column.Name, &column.Type, &column.DefaultKind); err != nil {
+		if err := columns.Scan(&column.Name, &column.Type, &column.DefaultKind, &column.Default); err != nil {
 			return t, err
 		}
 		t.Columns = append(t.Columns, column)

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,7 +34,7 @@ const (
 	Split
 	// Apply: the table lacks something that `streamforge apply` makes. Wait for it.
 	Apply
-	// Refuse: credentials or rights are wrong. Alarm, and go on trying slowly: rights may be granted while we wait.
+	// Refuse: credentials, rights or certificates are wrong. Alarm, and go on trying slowly: rights may be granted while we wait.
 	Refuse
 )
 
@@ -130,6 +131,10 @@ func Classify(err error) Verdict {
 	var exception *driver.Exception
 	if errors.As(err, &exception) {
 		return classifyAnswer(&Error{Code: int(exception.Code), Status: http.StatusInternalServerError})
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return Verdict{Refuse, seldom, "the server's certificate is not trusted: name its authority's in CLICKHOUSE_CA_LOCATION"}
 	}
 	// Everything else happened on the way: refused and reset connections, time-outs, a body cut off. Whether the insert
 	// took place is unknown, which its token makes harmless.

@@ -11,11 +11,25 @@ type ExistingColumn struct {
 	Type string
 	// DefaultKind is empty, DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL.
 	DefaultKind string
+	// Default is the expression, in ClickHouse's words; empty for none.
+	Default string
+}
+
+// Existing is what a table looks like that was made with these columns: for a comparison of two schemas without a server.
+func Existing(columns []Column) []ExistingColumn {
+	existing := make([]ExistingColumn, len(columns))
+	for i, c := range columns {
+		existing[i] = ExistingColumn{Name: c.Name, Type: c.Type.String(), Default: c.Default}
+		if c.Default != "" {
+			existing[i].DefaultKind = "DEFAULT"
+		}
+	}
+	return existing
 }
 
 // Alter writes the statements that bring an existing table to the wanted columns: ADD COLUMN for a new field, MODIFY
-// COLUMN for an enum that grew. A column that the schema does not name is left alone. Any other difference of type would
-// lose or reinterpret rows and is refused.
+// COLUMN for an enum that grew, MATERIALIZE COLUMN and MODIFY COLUMN for a default that changed. A column that the schema
+// does not name is left alone. Any other difference of type would lose or reinterpret rows and is refused.
 func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Options) ([]string, error) {
 	have := map[string]ExistingColumn{}
 	for _, c := range existing {
@@ -34,12 +48,35 @@ func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Option
 			statements = append(statements, prefix+" ADD COLUMN IF NOT EXISTS "+c.Definition()+after)
 		} else if statement, err := modify(prefix, old, c); err != nil {
 			errs = append(errs, err)
-		} else if statement != "" {
-			statements = append(statements, statement)
+		} else {
+			if statement != "" {
+				statements = append(statements, statement)
+			}
+			statements = append(statements, changeDefault(prefix, old, c)...)
 		}
 		after = " AFTER " + QuoteName(c.Name)
 	}
 	return statements, errors.Join(errs...)
+}
+
+// changeDefault writes what a changed default takes. ClickHouse computes the value of rows from before the column when they
+// are read, so they would change with the default: they get theirs written down first. A column that had no default must
+// be given one for that: the empty value of its type, which is what those rows read as.
+func changeDefault(prefix string, old ExistingColumn, c Column) []string {
+	if old.Default == c.Default {
+		return nil
+	}
+	name := QuoteName(c.Name)
+	var statements []string
+	if old.Default == "" {
+		statements = append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT defaultValueOfTypeName("+QuoteString(old.Type)+")")
+	}
+	// Waiting on every replica: the next statement must find no row without its value.
+	statements = append(statements, prefix+" MATERIALIZE COLUMN "+name+" SETTINGS mutations_sync = 2")
+	if c.Default == "" {
+		return append(statements, prefix+" MODIFY COLUMN "+name+" REMOVE DEFAULT")
+	}
+	return append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT "+c.Default)
 }
 
 func modify(prefix string, old ExistingColumn, c Column) (string, error) {

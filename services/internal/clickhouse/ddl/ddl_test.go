@@ -126,8 +126,38 @@ func TestAnOlderTableGrowsTowardsItsSchema(t *testing.T) {
 	if strings.Join(statements, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(statements, "\n"), strings.Join(want, "\n"))
 	}
+	if same, err := ddl.Alter(spec, ddl.Existing(columns), columns, ddl.Options{}); err != nil || len(same) > 0 {
+		t.Errorf("a table that is as wanted: %v %v", same, err)
+	}
 	existing[0].Type = "Int32"
 	if _, err := ddl.Alter(spec, existing, columns, ddl.Options{}); err == nil || !strings.Contains(err.Error(), "column a is Int32") {
 		t.Errorf("a narrower column: %v", err)
+	}
+}
+
+// TestAChangedDefaultIsWrittenDownFirst: what older rows read as must not change with it.
+func TestAChangedDefaultIsWrittenDownFirst(t *testing.T) {
+	table := func(field string) []ddl.Column {
+		t.Helper()
+		columns, err := ddl.ColumnsOf(`{"type":"record","name":"Row","fields":[{"name":"a","type":"long"`+field+`}]}`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return columns
+	}
+	const prefix = "ALTER TABLE `d`.`t` "
+	const materialize = prefix + "MATERIALIZE COLUMN `a` SETTINGS mutations_sync = 2"
+	for name, c := range map[string]struct {
+		from, to string
+		want     []string
+	}{
+		"changed": {`,"default":1`, `,"default":2`, []string{materialize, prefix + "MODIFY COLUMN `a` DEFAULT 2"}},
+		"removed": {`,"default":1`, ``, []string{materialize, prefix + "MODIFY COLUMN `a` REMOVE DEFAULT"}},
+		"given":   {``, `,"default":2`, []string{prefix + "MODIFY COLUMN `a` DEFAULT defaultValueOfTypeName('Int64')", materialize, prefix + "MODIFY COLUMN `a` DEFAULT 2"}},
+	} {
+		got, err := ddl.Alter(ddl.Spec{Database: "d", Table: "t"}, ddl.Existing(table(c.from)), table(c.to), ddl.Options{})
+		if err != nil || strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+			t.Errorf("%s: %v\n%s", name, err, strings.Join(got, "\n"))
+		}
 	}
 }
