@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -82,16 +83,28 @@ func dial(ctx context.Context, l *link) (*connection, error) {
 		OnPongReceived:  seen,
 	})
 	if err != nil {
-		if response != nil {
-			return nil, fmt.Errorf("connecting to %s: the venue answered %s", address, response.Status)
-		}
-		return nil, fmt.Errorf("connecting to %s: %w", address, err)
+		return nil, dialError(address, response, err)
 	}
 	ws.SetReadLimit(MaxFrameBytes)
 	c.ws = ws
 	c.openedAt = time.Now().UnixMicro()
 	c.lastSeen.Store(c.openedAt)
 	return c, nil
+}
+
+// dialError says in one line what keeps from connecting to an address, and what to look at.
+func dialError(address string, response *http.Response, err error) error {
+	var request *url.Error
+	switch {
+	case response != nil && response.StatusCode == http.StatusSwitchingProtocols:
+		return fmt.Errorf("connecting to %s: %w", address, err)
+	case response != nil:
+		return fmt.Errorf("connecting to %s: the venue answered %s; check the address, and whether the venue lets this machine in", address, response.Status)
+	case errors.As(err, &request):
+		// The library's words before it name its own steps, which nobody who reads this has to know.
+		err = request.Err
+	}
+	return fmt.Errorf("connecting to %s: %w; check this machine's network, or give the feed another address (websocket)", address, err)
 }
 
 // start runs the connection until it ends or is ended.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	lastRetry  = 30 * time.Second
 	// steadyAfter is how long a connection must have lived before the next one is tried without the backoff grown so far.
 	steadyAfter = 10 * time.Second
+	notStarted  = "not started"
 	// interimAfter is how long an outage lasts before a GAP tells of it although it has not ended.
 	interimAfter = 30 * time.Second
 )
@@ -130,7 +132,7 @@ func newBackoff() *backoff.ExponentialBackOff {
 // connect dials until it has a connection; nil when ctx ended.
 func (l *link) connect(ctx context.Context, retry *backoff.ExponentialBackOff, complaint *complaint) *connection {
 	for {
-		l.setState("connecting")
+		l.begin()
 		if l.shared.connections.Wait(ctx) != nil {
 			return nil
 		}
@@ -305,6 +307,15 @@ func (l *link) finish() {
 	}
 }
 
+// begin says that the link is being brought up, unless there is more to say: why it was not up until now.
+func (l *link) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == "" || l.state == notStarted {
+		l.state = "connecting"
+	}
+}
+
 func (l *link) setState(state string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -340,11 +351,23 @@ type complaint struct {
 }
 
 func (c *complaint) due(err error) bool {
-	if c.text == err.Error() && time.Since(c.since) < time.Minute {
+	text := withoutLocalPorts(err.Error())
+	if c.text == text && time.Since(c.since) < time.Minute {
 		return false
 	}
-	c.text, c.since = err.Error(), time.Now()
+	c.text, c.since = text, time.Now()
 	return true
+}
+
+// withoutLocalPorts leaves out "127.0.0.1:50704->" and the like: the port is another at every attempt, the failure is not.
+func withoutLocalPorts(text string) string {
+	for {
+		arrow := strings.Index(text, "->")
+		if arrow < 0 {
+			return text
+		}
+		text = text[:strings.LastIndexByte(text[:arrow], ' ')+1] + text[arrow+2:]
+	}
 }
 
 func (c *complaint) over() { c.text = "" }

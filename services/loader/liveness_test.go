@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -100,6 +101,69 @@ func TestAVenueThatRefusesConnectionsIsTriedAgain(t *testing.T) {
 	}
 	if got := r.metric("dial_failures_total"); got != 2 {
 		t.Fatalf("metric says %v failures", got)
+	}
+}
+
+// A venue that cannot be reached: one line that names the address, the cause and what to look at, however often it is tried
+// and whatever port it is tried from; /readyz says the same; and the pauses grow.
+func TestAVenueThatCannotBeReachedIsOneClearLine(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.(*net.TCPConn).SetLinger(0) // RST: the error names both ends of the connection
+			conn.Close()
+		}
+	}()
+	for address, cause := range map[string]string{
+		"ws://" + listener.Addr().String(): "reset by peer",
+		"ws://127.0.0.1:1":                 "connection refused",
+		"ws://nowhere.invalid":             "no such host",
+	} {
+		t.Run(cause, func(t *testing.T) {
+			t.Parallel()
+			feed := btc(venue.Trades)
+			feed.WebSocket = address
+			r := newRig(t, feed)
+			lines := &logLines{}
+			r.logTo(lines)
+			r.start()
+			waitFor(t, "three attempts", func() bool { return r.metric("dial_failures_total") >= 3 })
+			if err := r.loader.Ready(); err == nil || !strings.Contains(err.Error(), cause) || !strings.Contains(err.Error(), address) {
+				t.Errorf("/readyz says %v", err)
+			}
+			r.mustStop()
+			if n := lines.count("level=WARN"); n != 1 || lines.count(cause) != 1 || lines.count("check this machine's network") != 1 || lines.count("next_attempt_in") != 1 {
+				t.Errorf("expected one line with %q:\n%s", cause, strings.Join(lines.lines, ""))
+			}
+		})
+	}
+}
+
+func TestThePausesBetweenAttemptsGrowAreCappedAndDiffer(t *testing.T) {
+	t.Parallel()
+	seen := map[time.Duration]bool{}
+	for range 20 {
+		retry := newBackoff()
+		for i := range 30 {
+			pause := retry.NextBackOff()
+			middle := min(firstRetry<<min(i, 20), lastRetry)
+			if pause < middle/2 || pause > middle*3/2 {
+				t.Fatalf("pause %d is %s, expected %s within a half", i, pause, middle)
+			}
+			seen[pause] = true
+		}
+	}
+	if len(seen) < 300 {
+		t.Errorf("only %d different pauses of 600", len(seen))
 	}
 }
 

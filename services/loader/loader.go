@@ -107,7 +107,7 @@ func (l *Loader) addFeed(feed *Feed, shared *venueShared) {
 	for _, subscription := range feed.split() {
 		k := &link{
 			feed: feed, subscription: subscription, lane: ln, shared: shared, numbers: numbers, metrics: m,
-			rotation: l.config.Rotation, kick: make(chan struct{}, 1), goAway: make(chan struct{}, 1), state: "not started",
+			rotation: l.config.Rotation, kick: make(chan struct{}, 1), goAway: make(chan struct{}, 1), state: notStarted,
 			log: l.log.With("venue", feed.Venue, "feed", feed.Name), ctx: context.Background(),
 		}
 		k.symbols, k.names = newSymbols(feed, subscription)

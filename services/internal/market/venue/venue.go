@@ -52,7 +52,6 @@ type Limits struct {
 	StreamsPerConnection int           // subscriptions on one connection; 0: no limit known
 	MaxConnectionAge     time.Duration // the venue cuts at this age; 0: never
 	RESTWeightPerMinute  int           // request weight budget; 0: no REST snapshots
-	SubscribeWithin      time.Duration // the venue closes a connection that has not subscribed by then; 0: no rule
 }
 
 // Liveness is how one knows that a connection of this venue is dead.

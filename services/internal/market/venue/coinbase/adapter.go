@@ -35,7 +35,7 @@ func (Adapter) RESTURL() string { return "https://api.exchange.coinbase.com" }
 
 // Limits are the published ones.
 func (Adapter) Limits() venue.Limits {
-	return venue.Limits{MessagesPerSecond: 8, ConnectionsPerMinute: 60, SubscribeWithin: 5 * time.Second}
+	return venue.Limits{MessagesPerSecond: 8, ConnectionsPerMinute: 60}
 }
 
 // Liveness: the heartbeat channel, always subscribed, sends one a second and product.

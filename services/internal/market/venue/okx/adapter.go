@@ -43,7 +43,7 @@ func (Adapter) RESTURL() string { return "https://www.okx.com" }
 
 // Limits are the published ones.
 func (Adapter) Limits() venue.Limits {
-	return venue.Limits{MessagesPerSecond: 3, ConnectionsPerMinute: 180, SubscribeWithin: 30 * time.Second}
+	return venue.Limits{MessagesPerSecond: 3, ConnectionsPerMinute: 180}
 }
 
 // Liveness: the venue closes what was silent for 30 s, so a ping goes out before that; its pong is a sign of life.
