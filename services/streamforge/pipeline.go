@@ -208,12 +208,17 @@ func (p *pipeline) replayFeed() ([]feed, error) {
 		return nil, fmt.Errorf("recording %s: %w", p.source.replay, err)
 	}
 	var symbols []string
+	var unknown error
 	for _, venueSymbol := range recording.Symbols {
 		instrument, err := adapter.FromVenue(venueSymbol)
 		if err != nil {
-			return nil, fmt.Errorf("recording %s: %w", p.source.replay, err)
+			unknown = err
+			continue // its frames are loaded all the same, and become dead letters that name the symbol
 		}
 		symbols = append(symbols, instrument.Symbol)
+	}
+	if len(symbols) == 0 {
+		return nil, fmt.Errorf("recording %s: none of its %d symbols is known; the last one: %w", p.source.replay, len(recording.Symbols), unknown)
 	}
 	return []feed{{Name: "replay", Venue: recording.Venue, Symbols: symbols, WebSocket: "ws://" + p.simulator + "/replay", Replay: true}}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -32,25 +31,12 @@ func (r *replayCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
-	dir := cli.folder("replay")
-	if err := checkFree(dir); err != nil {
-		return err
-	}
-	if err := installParts(ctx, cli, r.Stack, r.stackFlags); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("clearing the last replay's data: %w", err)
-	}
-	s, err := startSession(ctx, cli, r.stackFlags, dir, progress)
+	s, err := startSession(ctx, cli, r.stackFlags, sessionConfig{use: "replay", fresh: true, progress: timedProgress})
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{replay: r.Recording, speed: r.Speed}}
-	err = r.flow(ctx, s, p, sent)
-	return errors.Join(err, s.close())
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: s.dir, source: source{replay: r.Recording, speed: r.Speed}}
+	return errors.Join(r.flow(ctx, s, p, sent), s.close())
 }
 
 // payloadsOf reads the recording itself: what must arrive, byte for byte.
@@ -58,6 +44,9 @@ func payloadsOf(path string) (*ledger, error) {
 	recording, err := capture.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	if recording.Cut != "" {
+		fmt.Printf("recording %s: %s; what stands before is replayed\n", path, recording.Cut)
 	}
 	if len(recording.Symbols) == 0 {
 		return nil, fmt.Errorf("recording %s: no frame of it names a symbol of %s, so there is nothing to subscribe to; is it a recording of that venue?", path, recording.Venue)
@@ -77,9 +66,7 @@ func (r *replayCommand) flow(ctx context.Context, s *session, p *pipeline, sent 
 	if err := p.start(ctx, s.progress); err != nil {
 		return err
 	}
-	if err := s.writeState(r.Stack, p.simulator, true); err != nil {
-		return err
-	}
+	defer s.publish(context.WithoutCancel(ctx), p.simulator)()
 	if err := awaitReplayed(ctx, p); err != nil {
 		return err
 	}
