@@ -85,6 +85,27 @@ func TestAnUnknownSchemaIDIsBadOnlyAfterItsTime(t *testing.T) {
 	s.awaitRows("raw_trades", 20)
 }
 
+// A producer refuses to work without exactly its schema: a writer that could write no dead letter does not begin to read.
+func TestAWriterWithoutItsOwnSchemaWaitsForIt(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, false, "raw-trades")
+	s.trades(0, 10)
+	s.flush()
+	if err := s.schemas.DeleteSubject(t.Context(), "dead-letters-value", false); err != nil {
+		t.Fatal(err)
+	}
+	w, _ := s.start(Config{FlushInterval: 50 * time.Millisecond})
+	s.await("the writer names subject and command", func() bool {
+		err := w.products[0].ready()
+		return err != nil && strings.Contains(err.Error(), "dead-letters-value") && strings.Contains(err.Error(), "make register-schemas")
+	})
+	if rows, _ := s.count("raw_trades"); rows != 0 {
+		t.Errorf("%d rows were written", rows)
+	}
+	s.register()
+	s.awaitRows("raw_trades", 10)
+}
+
 // TestThroughput measures a backlog of trades: WRITER_BENCH=1000000 go test -run Throughput -v ./services/writer.
 func TestThroughput(t *testing.T) {
 	t.Parallel()

@@ -211,6 +211,10 @@ func (p *product) prepare(ctx context.Context) error {
 	if p.clusterID, err = p.admin.ClusterID(ctx); err != nil {
 		return err
 	}
+	// Before the first record is read, a letter of it must be possible.
+	if _, err := p.deps.Registry.ID(ctx, deadletters.Subject); err != nil {
+		return err
+	}
 	p.decoders.mutex.Lock()
 	err = p.decoders.refresh(ctx)
 	p.decoders.mutex.Unlock()
