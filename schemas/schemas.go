@@ -56,7 +56,7 @@ func Load(fsys fs.FS) ([]Subject, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading schema %s: %w", name, err)
 		}
-		subject, err := parse(name, text)
+		subject, err := Parse(name, text)
 		if err != nil {
 			return nil, err
 		}
@@ -96,21 +96,27 @@ func SelfContained(s Subject) (string, error) {
 	})
 }
 
-func parse(name string, text []byte) (Subject, error) {
+// Parse reads one schema file; name is its path below schemas/. Whether the schema is right beyond its names is not judged
+// here.
+func Parse(name string, text []byte) (Subject, error) {
 	var tree any
 	if err := json.Unmarshal(text, &tree); err != nil {
 		return Subject{}, fmt.Errorf("schema %s is not JSON: %w", name, err)
 	}
 	base := strings.TrimSuffix(path.Base(name), ".avsc")
+	if base == "" {
+		return Subject{}, fmt.Errorf("schema %s: the file is named after its topic or its type", name)
+	}
 	s := Subject{Name: base + "-value", Path: name, Text: string(text)}
 	if base[0] >= 'A' && base[0] <= 'Z' {
 		record, ok := tree.(map[string]any)
 		if !ok {
 			return Subject{}, fmt.Errorf("schema %s: a shared type is a named type", name)
 		}
-		namespace, _ := record["namespace"].(string)
-		typeName, _ := record["name"].(string)
-		s.Name = namespace + "." + typeName
+		if s.Name, _ = record["name"].(string); !strings.Contains(s.Name, ".") {
+			namespace, _ := record["namespace"].(string)
+			s.Name = namespace + "." + s.Name
+		}
 	}
 	for _, used := range undefined(tree) {
 		s.References = append(s.References, Reference{Name: used, Subject: used})

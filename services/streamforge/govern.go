@@ -1,10 +1,11 @@
+//go:build cgo
+
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -212,10 +213,6 @@ func applied(plan governance.Plan, err error) error {
 	return nil
 }
 
-type schemasCommand struct {
-	Register registerCommand `cmd:"" help:"Register every schema, shared types first, each at its contract's compatibility level."`
-}
-
 type registerCommand struct {
 	clusterFlags
 	DryRun bool `name:"dry-run" env:"DRY_RUN" help:"Show, and change nothing."`
@@ -237,38 +234,6 @@ func (r *registerCommand) Run(ctx context.Context, cli *commandLine) error {
 	}
 	plan, err := g.RegisterSchemas(ctx)
 	return applied(plan, err)
-}
-
-type contractsCommand struct {
-	Lint lintCommand `cmd:"" help:"Check every contract: form, owners, units, agreement with its schema."`
-}
-
-type lintCommand struct {
-	Dir string `arg:"" optional:"" type:"existingdir" help:"Folder of the contracts; default: those of this build."`
-}
-
-// Run is the command.
-func (l *lintCommand) Run() error {
-	var fsys fs.FS = contracts.FS
-	if l.Dir != "" {
-		fsys = os.DirFS(l.Dir)
-	}
-	subjects, err := schemas.All()
-	if err != nil {
-		return err
-	}
-	if err := contract.Lint(fsys, subjects); err != nil {
-		var problems contract.Problems
-		if errors.As(err, &problems) {
-			for _, p := range problems {
-				fmt.Println(p.Error())
-			}
-			return exitError{1}
-		}
-		return err
-	}
-	fmt.Println("contracts: all well")
-	return nil
 }
 
 // apply brings a fresh stack to what the contracts say.

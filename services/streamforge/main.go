@@ -1,4 +1,6 @@
 // The streamforge command: the local stack, the demo and its proof, replays of recordings, contracts and schemas.
+//
+// Built without cgo it holds what needs no broker and no database alone: the commands of the struct offline.
 package main
 
 import (
@@ -7,32 +9,15 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 )
 
-// commandLine is every command and flag, for kong.
-type commandLine struct {
-	Dir      string `name:"dir" env:"STREAMFORGE_DIR" default:".streamforge" type:"path" help:"Folder of the local stack's data, logs and state."`
-	CacheDir string `name:"cache-dir" env:"STREAMFORGE_CACHE_DIR" type:"path" help:"Folder of downloaded parts; default: the user's cache."`
-
-	Demo      demoCommand      `cmd:"" help:"Start everything, show it living, then prove that nothing was lost."`
-	Replay    replayCommand    `cmd:"" help:"Send a recording of a venue through the pipeline and count what comes out."`
-	Chaos     chaosCommand     `cmd:"" help:"Kill or stop parts of a pipeline under load, then prove that nothing was lost."`
-	Load      loadCommand      `cmd:"" help:"Run the pipeline at a rate: sustained or not, and what each program costs."`
-	Up        upCommand        `cmd:"" help:"Start the stack and the pipeline in the background."`
-	Status    statusCommand    `cmd:"" help:"Show what runs, where, and whether it is well."`
-	Down      downCommand      `cmd:"" help:"Drain and end what up started."`
-	SQL       sqlCommand       `cmd:"" name:"sql" help:"Ask ClickHouse: a prompt, or one query."`
-	Plan      planCommand      `cmd:"" help:"Show what apply would change."`
-	Apply     applyCommand     `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`
-	Schemas   schemasCommand   `cmd:"" help:"Schemas: register."`
+// offline are the commands that need files and git alone. The files that they stand in have no build tag.
+type offline struct {
 	Contracts contractsCommand `cmd:"" help:"Contracts: lint."`
-	Install   installCommand   `cmd:"" help:"Fetch what the local stack needs, now rather than at the first start."`
-	Local     localCommand     `cmd:"" hidden:"" help:"One part of the local stack, in the foreground."`
-	Supervise superviseCommand `cmd:"" hidden:"" help:"What up starts in the background."`
 }
 
 // exitError ends the program with a status of its own and without a message.
@@ -44,13 +29,6 @@ func main() {
 	var cli commandLine
 	k := kong.Parse(&cli, kong.Name("streamforge"),
 		kong.Description("StreamForge: a crypto-market platform of data products on Kafka and ClickHouse."))
-	if cli.CacheDir == "" {
-		if cache, err := os.UserCacheDir(); err == nil {
-			cli.CacheDir = filepath.Join(cache, "streamforge")
-		} else {
-			cli.CacheDir = filepath.Join(cli.Dir, "cache")
-		}
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
@@ -62,4 +40,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "streamforge: "+oneLine(err))
 		os.Exit(1)
 	}
+}
+
+// oneLine makes of an error, joined ones included, what fits a line.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 }

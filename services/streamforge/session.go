@@ -1,3 +1,5 @@
+//go:build cgo
+
 package main
 
 import (
@@ -215,8 +217,3 @@ func (s *session) close() error {
 
 // folder is where the stack of one use lives: up and demo do not disturb each other.
 func (c *commandLine) folder(use string) string { return filepath.Join(c.Dir, use) }
-
-// oneLine makes of an error, joined ones included, what fits a line.
-func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
-}

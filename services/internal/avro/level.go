@@ -2,6 +2,7 @@ package avro
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -56,6 +57,8 @@ type VersionVerdict struct {
 	Version Version
 	// Backward is why the candidate cannot read the version's data, Forward why the version cannot read the candidate's.
 	Backward, Forward []Incompatibility
+	// BackwardErr and ForwardErr are set where the rules refuse to judge, which a registry counts as incompatible.
+	BackwardErr, ForwardErr error
 	// Messages is the same in a registry's words, ending with the version and its schema.
 	Messages []string
 }
@@ -63,11 +66,15 @@ type VersionVerdict struct {
 // Check compares a candidate with the earlier versions (oldest first) and returns a registry's messages: those of the newest
 // version that fails, none when the candidate may be registered.
 func (l Level) Check(candidate *Schema, earlier []Version) []string {
-	failed := l.check(candidate, earlier, true)
+	return l.Verbose(l.check(candidate, earlier, true))
+}
+
+// Verbose is what a registry answers under verbose=true to a candidate that failed against these versions, the newest first.
+func (l Level) Verbose(failed []VersionVerdict) []string {
 	if len(failed) == 0 {
 		return nil
 	}
-	return failed[0].Messages
+	return append(slices.Clone(failed[0].Messages), "{validateFields: 'false', compatibility: '"+string(l)+"'}")
 }
 
 // CheckAll is Check for people: every version that fails, the newest first.
@@ -99,7 +106,7 @@ func (l Level) compare(candidate *Schema, earlier Version) VersionVerdict {
 	v := VersionVerdict{Version: earlier}
 	if l.Forward() {
 		var messages []string
-		v.Forward, messages = describe(earlier.Schema, candidate, "old", "new")
+		v.Forward, messages, v.ForwardErr = describe(earlier.Schema, candidate, "old", "new")
 		// At FULL a registry names the old schema only after the backward part: when only the forward part fails, it is not named.
 		if len(messages) > 0 && !l.Backward() {
 			messages = append(messages, describeVersion(earlier)...)
@@ -108,7 +115,7 @@ func (l Level) compare(candidate *Schema, earlier Version) VersionVerdict {
 	}
 	if l.Backward() {
 		var messages []string
-		v.Backward, messages = describe(candidate, earlier.Schema, "new", "old")
+		v.Backward, messages, v.BackwardErr = describe(candidate, earlier.Schema, "new", "old")
 		if len(messages) > 0 {
 			messages = append(messages, describeVersion(earlier)...)
 		}
@@ -117,16 +124,16 @@ func (l Level) compare(candidate *Schema, earlier Version) VersionVerdict {
 	return v
 }
 
-func describe(reader, writer *Schema, readerWord, writerWord string) ([]Incompatibility, []string) {
+func describe(reader, writer *Schema, readerWord, writerWord string) ([]Incompatibility, []string, error) {
 	found, err := Incompatibilities(reader, writer)
 	if err != nil {
-		return nil, []string{"Unexpected exception during compatibility check: " + err.Error()}
+		return nil, []string{"Unexpected exception during compatibility check: " + err.Error()}, err
 	}
 	var messages []string
 	for _, f := range found {
 		messages = append(messages, f.Describe(readerWord, writerWord))
 	}
-	return found, messages
+	return found, messages, nil
 }
 
 // Describe is the incompatibility in a registry's words; the two words say which schema is the reader and which the writer:

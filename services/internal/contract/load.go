@@ -31,6 +31,18 @@ func Load(fsys fs.FS) ([]Contract, error) {
 	return all, nil
 }
 
+// LoadValid reads what Load reads, for files that are what they are: those with problems are left out of the result, and
+// none at all is no error. An older version of the repository need not have today's form.
+func LoadValid(fsys fs.FS) ([]Contract, Problems, error) {
+	names, err := contractFiles(fsys)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, problems, err := parseAll(fsys, names)
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	return all, problems, err
+}
+
 // parseAll reads the named files; those with problems are left out of the result.
 func parseAll(fsys fs.FS, names []string) ([]Contract, Problems, error) {
 	var all []Contract

@@ -43,8 +43,12 @@ type Finding struct {
 	// Rule is an avro.IncompatibilityType or one of the constants above in the Confluent layer, a rule.Rule in the other.
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
+	// Cause is what is really wrong inside a union, where a registry only says MISSING_UNION_BRANCH; else empty.
+	Cause string `json:"cause,omitempty"`
 	// Path of the field by name, "bids[].price"; empty for the schema or the contract as a whole.
 	Path string `json:"path"`
+	// Paths are all places of it, when a type that changed stands in several; Path is the first of them.
+	Paths []string `json:"paths,omitempty"`
 	// Reason is a sentence for a person, with the field's name and the values.
 	Reason string `json:"reason"`
 	// Do is what to do instead.
@@ -78,10 +82,13 @@ type Subject struct {
 	Name    string `json:"name"`
 	Product string `json:"product,omitempty"`
 	File    string `json:"file"`
+	// Owner is the team that answers for the product by the base's contract: a change must not appoint its own approvers. Of a
+	// product that the base does not have it is the new contract's.
+	Owner string `json:"owner,omitempty"`
 	// Level by the base's contract.
 	Level avro.Level `json:"level"`
-	// Before is the base's latest version, 0 for a new subject; After the version that registering would give. They are
-	// equal when the content is what the base has registered already, be it the latest version or an earlier one.
+	// Before is the version that the base's file is, 0 for a new subject; After the version that registering would give: the
+	// same when nothing changed, an earlier one when a content returns, and 0 when a registry would refuse it.
 	Before int `json:"before"`
 	After  int `json:"after"`
 	// Removed: the working tree has no file for the subject any more.

@@ -248,11 +248,7 @@ func (s *state) incompatibilities(subject string, candidate *avro.Schema, agains
 		}
 		earlier = append(earlier, avro.Version{Number: v.Version, Schema: schema})
 	}
-	messages := level.Check(candidate, earlier)
-	if len(messages) > 0 {
-		messages = append(messages, "{validateFields: 'false', compatibility: '"+string(level)+"'}")
-	}
-	return messages, nil
+	return level.Check(candidate, earlier), nil
 }
 
 // Register adds a schema to a subject and returns its id.

@@ -1,0 +1,123 @@
+package check
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteText writes the report for a person at a terminal.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "compared with %s: %s\n", r.Base, r.summary())
+	for _, s := range r.Subjects {
+		b.WriteString("\n")
+		s.writeText(&b)
+	}
+	if len(r.Notes) > 0 {
+		b.WriteString("\n")
+		for _, n := range r.Notes {
+			fmt.Fprintf(&b, "note: %s\n", n)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r Report) summary() string {
+	counts := map[Verdict]int{}
+	for _, s := range r.Subjects {
+		counts[s.Verdict()]++
+	}
+	var parts []string
+	for _, v := range []Verdict{Incompatible, Compatible} {
+		if counts[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[v], v))
+		}
+	}
+	if r.Same > 0 || len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Same, Unchanged))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s Subject) writeText(b *strings.Builder) {
+	fmt.Fprintf(b, "%s  %s  %s, %s  (%s)\n", strings.ToUpper(string(s.Verdict())), s.Name, s.step(), s.Level, s.File)
+	for _, layer := range []Layer{Confluent, Semantic} {
+		for _, f := range s.Findings {
+			if f.Layer == layer {
+				f.writeText(b)
+			}
+		}
+	}
+	for _, r := range s.Readers {
+		fmt.Fprintf(b, "  concerns %s (%s): it reads %s%s\n", r.Group, r.Owner, strings.Join(r.Reads, ", "), after(", ", r.Live))
+	}
+	if s.Suggestion != "" {
+		fmt.Fprintf(b, "  instead: %s\n", s.Suggestion)
+	}
+	for _, statement := range s.SQL {
+		fmt.Fprintf(b, "  %s\n", indented(statement))
+	}
+}
+
+// step is what would happen to the subject's versions.
+func (s Subject) step() string {
+	switch {
+	case s.Removed:
+		return "removed"
+	case s.After == 0:
+		return "refused"
+	case s.Before == 0:
+		return fmt.Sprintf("new, version %d", s.After)
+	case s.Before == s.After:
+		return fmt.Sprintf("still version %d", s.Before)
+	case s.After < s.Before:
+		return fmt.Sprintf("version %d, back to %d", s.Before, s.After)
+	}
+	return fmt.Sprintf("version %d → %d", s.Before, s.After)
+}
+
+func (f Finding) writeText(b *strings.Builder) {
+	severity := string(f.Severity)
+	if f.WaivedBy != "" {
+		severity = "waived by contracts/" + f.WaivedBy
+	}
+	rule := f.Rule
+	if f.Cause != "" {
+		rule += " (" + f.Cause + ")"
+	}
+	fmt.Fprintf(b, "  %s: %s %s%s\n", severity, f.Layer, rule, after(" at ", f.Path))
+	fmt.Fprintf(b, "    %s%s\n", f.Reason, after("; against ", versionsText(f.Versions)))
+	if f.Do != "" {
+		fmt.Fprintf(b, "    do: %s\n", f.Do)
+	}
+	if f.Hash != "" && f.Severity == Breaking && f.WaivedBy == "" {
+		fmt.Fprintf(b, "    a waiver names: %s\n", f.Hash)
+	}
+}
+
+// versionsText names versions: "version 3", "versions 3, 2, 1".
+func versionsText(all []int) string {
+	if len(all) == 0 {
+		return ""
+	}
+	words := make([]string, len(all))
+	for i, n := range all {
+		words[i] = fmt.Sprint(n)
+	}
+	if len(all) == 1 {
+		return "version " + words[0]
+	}
+	return "versions " + strings.Join(words, ", ")
+}
+
+// after puts a word before a text that is not empty.
+func after(word, text string) string {
+	if text == "" {
+		return ""
+	}
+	return word + text
+}
+
+func indented(statement string) string { return strings.ReplaceAll(statement, "\n", "\n  ") }
