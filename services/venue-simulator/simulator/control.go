@@ -82,7 +82,7 @@ func (s *Server) controlDrain(w http.ResponseWriter, _ *http.Request) {
 	s.writeJSON(w, s.ledger.Report(true))
 }
 
-// controlFault adds a fault; those of connections strike at once.
+// controlFault adds a fault; those of connections strike at once, unless they wait for an age.
 func (s *Server) controlFault(w http.ResponseWriter, r *http.Request) {
 	var fault Fault
 	decoder := json.NewDecoder(io.LimitReader(r.Body, 1<<16))
@@ -92,7 +92,7 @@ func (s *Server) controlFault(w http.ResponseWriter, r *http.Request) {
 		err = fault.validate()
 	}
 	if err == nil {
-		if fault.strikesConnections() {
+		if fault.strikesConnections() && fault.After == 0 {
 			fault.Hits = s.strikeConnections(fault)
 		} else {
 			err = s.faults.add(fault)
@@ -122,20 +122,44 @@ func (s *Server) strikeConnections(fault Fault) int64 {
 	}
 	for _, c := range struck {
 		s.metrics.faults.WithLabelValues(fault.Kind).Inc()
-		switch {
-		case fault.Kind == FaultHalfOpen:
-			c.halfOpen.Store(true)
-		case fault.Kind == FaultShutdown:
-			s.announceShutdown(c, time.Duration(fault.Duration))
-		case fault.Kind == FaultGiant:
-			s.sendGiant(c, fault.Bytes)
-		case fault.Abrupt:
-			c.reset()
-		default:
-			c.finish()
-		}
+		s.strike(c, fault)
 	}
 	return int64(len(struck))
+}
+
+// strike applies a fault to one connection.
+func (s *Server) strike(c *conn, fault Fault) {
+	switch {
+	case fault.Kind == FaultHalfOpen:
+		c.halfOpen.Store(true)
+	case fault.Kind == FaultShutdown:
+		s.announceShutdown(c, time.Duration(fault.Duration))
+	case fault.Kind == FaultGiant:
+		s.sendGiant(c, fault.Bytes)
+	case fault.Abrupt:
+		c.reset()
+	default:
+		c.finish()
+	}
+}
+
+// strikeOfAge applies to every connection the faults that it has become old enough for.
+func (s *Server) strikeOfAge(now time.Time) {
+	type struck struct {
+		conn  *conn
+		fault Fault
+	}
+	var all []struck
+	s.mutex.Lock()
+	for c, session := range s.connections {
+		for _, fault := range s.faults.comeOfAge(s.venues[c.venue], session.hears, now.Sub(session.openedAt), session.aged) {
+			all = append(all, struck{c, fault})
+		}
+	}
+	s.mutex.Unlock()
+	for _, one := range all {
+		s.strike(one.conn, one.fault)
+	}
 }
 
 // announceShutdown sends Binance's serverShutdown event, and lets the connection end after a while. How the event looks

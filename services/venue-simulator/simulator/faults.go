@@ -24,10 +24,10 @@ const (
 	FaultBanned        = "418"            // REST answers 418 with Retry-After
 	FaultSilence       = "silence"        // nothing at all is sent, connections stay open
 	FaultRefuse        = "refuse"         // subscriptions are refused
-	FaultCut           = "cut"            // connections end, once
-	FaultHalfOpen      = "half_open"      // connections neither send nor answer any more, once
-	FaultGiant         = "giant"          // one frame of so many bytes, once
-	FaultShutdown      = "shutdown"       // Binance announces the end of connections, which follows after Duration, once
+	FaultCut           = "cut"            // a connection ends
+	FaultHalfOpen      = "half_open"      // a connection neither sends nor answers any more
+	FaultGiant         = "giant"          // one frame of so many bytes
+	FaultShutdown      = "shutdown"       // Binance announces the end of a connection, which follows after Duration
 )
 
 var faultKinds = map[string]bool{
@@ -46,6 +46,9 @@ type Fault struct {
 	// Count ends it after so many times, Duration after so long; 0: never.
 	Count    int64         `json:"count,omitempty"`
 	Duration faultDuration `json:"duration,omitempty"`
+	// After is the age of a connection at which cut, half_open, giant or shutdown strikes it, each once; 0: those that there
+	// are, now.
+	After faultDuration `json:"after,omitempty"`
 	// Bytes of a giant frame; 0: 100 MB.
 	Bytes int `json:"bytes,omitempty"`
 	// RetryAfter of 429 and 418, seconds; 0: 2.
@@ -85,15 +88,17 @@ func (f *Fault) validate() error {
 		return fmt.Errorf("fault kind %q is not known; known are drop, duplicate, reorder, checksum, garbage, stale_snapshot, 429, 418, silence, refuse, cut, half_open, giant and shutdown", f.Kind)
 	case !(f.Rate >= 0 && f.Rate <= 1):
 		return fmt.Errorf("fault rate is %g, expected 0 to 1", f.Rate)
-	case f.Count < 0 || f.Duration < 0 || f.RetryAfter < 0:
-		return errors.New("fault count, duration and retry_after must not be negative")
+	case f.Count < 0 || f.Duration < 0 || f.RetryAfter < 0 || f.After < 0:
+		return errors.New("fault count, duration, retry_after and after must not be negative")
+	case f.After > 0 && !f.strikesConnections():
+		return fmt.Errorf("fault after is %s, but only cut, half_open, giant and shutdown strike connections of an age, not %s", time.Duration(f.After), f.Kind)
 	case f.Bytes < 0 || f.Bytes > maxGiantBytes:
 		return fmt.Errorf("fault bytes is %d, expected 0 to %d", f.Bytes, maxGiantBytes)
 	}
 	return nil
 }
 
-// strikesConnections says that the fault works once, on the connections there are.
+// strikesConnections says that the fault works once on a connection.
 func (f *Fault) strikesConnections() bool {
 	return f.Kind == FaultCut || f.Kind == FaultHalfOpen || f.Kind == FaultGiant || f.Kind == FaultShutdown
 }
@@ -122,6 +127,10 @@ func ParseFault(text string) (Fault, error) {
 			var d time.Duration
 			d, err = time.ParseDuration(value)
 			f.Duration = faultDuration(d)
+		case "after":
+			var d time.Duration
+			d, err = time.ParseDuration(value)
+			f.After = faultDuration(d)
 		case "bytes":
 			f.Bytes, err = strconv.Atoi(value)
 		case "retry_after":
@@ -129,7 +138,7 @@ func ParseFault(text string) (Fault, error) {
 		case "abrupt":
 			f.Abrupt, err = strconv.ParseBool(value)
 		default:
-			err = errors.New("not known; known are kind, venue, symbol, rate, count, duration, bytes, retry_after and abrupt")
+			err = errors.New("not known; known are kind, venue, symbol, rate, count, duration, after, bytes, retry_after and abrupt")
 		}
 		if err != nil {
 			return f, fmt.Errorf("fault %q: %s: %w", text, name, err)
@@ -164,7 +173,7 @@ func (f *faults) add(fault Fault) error {
 		return fmt.Errorf("%d faults are active, the most there may be; DELETE /control/fault clears them", maxFaults)
 	}
 	fault.Hits = 0
-	if fault.Duration > 0 {
+	if fault.Duration > 0 && fault.Kind != FaultShutdown { // whose duration is the connection's, from the announcement on
 		fault.until = time.Now().Add(time.Duration(fault.Duration))
 	}
 	f.active = append(f.active, &fault)
@@ -215,6 +224,32 @@ func (f *faults) strikes(kind, venue, symbol string) (Fault, bool) {
 		return *fault, true
 	}
 	return Fault{}, false
+}
+
+// comeOfAge returns what strikes a connection of this age now. done are the faults that the connection was old enough for
+// before, struck or spared.
+func (f *faults) comeOfAge(venue string, hears func(symbol string) bool, age time.Duration, done map[*Fault]bool) []Fault {
+	if !f.any.Load() {
+		return nil
+	}
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	var strike []Fault
+	for _, fault := range f.active {
+		switch {
+		case !fault.strikesConnections() || done[fault] || age < time.Duration(fault.After) || fault.ended(),
+			fault.Venue != "" && fault.Venue != venue, fault.Symbol != "" && !hears(fault.Symbol):
+			continue
+		}
+		done[fault] = true
+		if fault.Rate > 0 && f.random.Float64() >= fault.Rate {
+			continue
+		}
+		fault.Hits++
+		f.struck(fault.Kind)
+		strike = append(strike, *fault)
+	}
+	return strike
 }
 
 func (f *Fault) ended() bool {

@@ -137,6 +137,9 @@ type session struct {
 	dialect dialect
 	topics  map[*topic]*instrument
 	endAt   time.Time // when an announced end comes; zero: none was announced
+
+	openedAt time.Time
+	aged     map[*Fault]bool // faults of connections that this one was old enough for
 }
 
 // dialect is how a venue talks with a client.
@@ -156,8 +159,8 @@ func New(config Config, log *slog.Logger, registerer prometheus.Registerer) (*Se
 	s.metrics = newMetrics(registerer)
 	s.faults = newFaults(config.Market.Seed, func(kind string) { s.metrics.faults.WithLabelValues(kind).Inc() })
 	for _, f := range config.Faults {
-		if f.strikesConnections() {
-			return nil, fmt.Errorf("fault %s strikes the connections there are, and at the start there are none; POST it to /control/fault", f.Kind)
+		if f.strikesConnections() && f.After == 0 {
+			return nil, fmt.Errorf("fault %s strikes the connections there are, and at the start there are none; add after=10s, the age of a connection at which it strikes, or POST it to /control/fault", f.Kind)
 		}
 		if err := s.faults.add(f); err != nil {
 			return nil, err
@@ -474,7 +477,7 @@ func (s *Server) serveConn(w http.ResponseWriter, r *http.Request, venue string,
 		return false
 	}
 	c := newConn(s.lastID.Add(1), int32(slices.Index(s.venues, venue)), n, source, s.config.ConnectionBufferBytes, s)
-	session := &session{conn: c, topics: map[*topic]*instrument{}}
+	session := &session{conn: c, topics: map[*topic]*instrument{}, openedAt: time.Now(), aged: map[*Fault]bool{}}
 	session.dialect = d(session)
 	s.mutex.Lock()
 	if s.draining.Load() {
@@ -519,7 +522,7 @@ func (s *Server) serveSession(session *session, venue string) {
 	s.sessions.Done()
 }
 
-// heartbeats calls every dialect's beat once a second.
+// heartbeats calls every dialect's beat once a second, and lets faults strike connections of an age.
 func (s *Server) heartbeats() {
 	defer s.generator.Done()
 	ticker := time.NewTicker(time.Second)
@@ -539,6 +542,7 @@ func (s *Server) heartbeats() {
 			}
 			s.wakeTouched()
 			s.mutex.Unlock()
+			s.strikeOfAge(now)
 		}
 	}
 }

@@ -710,6 +710,7 @@ func fault(t *testing.T, s *Server, body string) {
 }
 
 func TestFaultsOfFrames(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *Config) { c.Market.Rate = 60 })
 	c := dial(t, s, "/binance/ws/btcusdt@trade")
 	id := func() int64 {
@@ -764,6 +765,7 @@ func TestFaultsOfFrames(t *testing.T) {
 }
 
 func TestFaultsOfConnectionsSnapshotsAndSubscriptions(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *Config) { c.Market.Rate = 60 })
 	fault(t, s, `{"kind":"429","venue":"binance","count":1,"retry_after":3}`)
 	if response, _ := get(t, s, "/binance/api/v3/depth?symbol=BTCUSDT"); response.StatusCode != 429 || response.Header.Get("Retry-After") != "3" {
@@ -831,6 +833,71 @@ func TestFaultsOfConnectionsSnapshotsAndSubscriptions(t *testing.T) {
 		if _, err := b.rest(); err == nil || websocket.CloseStatus(err) != -1 {
 			t.Errorf("cut (abrupt %s): ended with %v", abrupt, err)
 		}
+	}
+}
+
+// Every kind of fault can be asked for by flag; those of connections strike each one once, at an age.
+func TestEveryFaultHasAFlag(t *testing.T) {
+	for kind := range faultKinds {
+		text := "kind=" + kind + ",rate=0.5,count=3,venue=kraken"
+		fault := Fault{Kind: kind}
+		if fault.strikesConnections() {
+			text += ",after=10s"
+		}
+		fault, err := ParseFault(text)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		s := start(t, func(c *Config) { c.Faults = []Fault{fault} })
+		if active := s.faults.list(); len(active) != 1 || active[0].Kind != kind || active[0].Rate != 0.5 || active[0].Count != 3 || active[0].Venue != "kraken" {
+			t.Errorf("%s: %+v", text, active)
+		}
+	}
+}
+
+func TestFaultsOfConnectionsStrikeAtAnAge(t *testing.T) {
+	t.Parallel()
+	flags := func(texts ...string) (all []Fault) {
+		for _, text := range texts {
+			fault, err := ParseFault(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, fault)
+		}
+		return all
+	}
+	s := start(t, func(c *Config) {
+		c.Market.Rate = 60
+		c.Faults = flags("kind=cut,after=1s,venue=binance,count=1", "kind=giant,after=1s,venue=kraken,bytes=5000000", "kind=shutdown,after=1s,venue=binance-usdm,duration=1ms")
+	})
+	k, u := dial(t, s, "/kraken/v2"), dial(t, s, "/binance-usdm/ws/btcusdt@trade")
+	began := time.Now()
+	_, err := dial(t, s, "/binance/ws/btcusdt@trade").rest()
+	if age := time.Since(began); websocket.CloseStatus(err) != -1 || age < 900*time.Millisecond {
+		t.Errorf("cut after %s with %v", age, err)
+	}
+	k.until(`{"stream":"giant"`)
+	u.until(`{"e":"serverShutdown","E":`)
+	if _, err := u.rest(); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("after the announced shutdown: ended with %v", err)
+	}
+	// The count of the cuts is used up, and the giant came once: both connections live on past the age.
+	b := dial(t, s, "/binance/ws/btcusdt@trade")
+	k.send(`{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}`)
+	for began = time.Now(); time.Since(began) < 2500*time.Millisecond; {
+		b.read()
+		if frame := k.read(); bytes.HasPrefix(frame, []byte(`{"stream":"giant"`)) {
+			t.Error("a second giant on the same connection")
+		}
+	}
+	hits := map[string]int64{}
+	for _, fault := range s.faults.list() {
+		hits[fault.Kind] = fault.Hits
+	}
+	if hits["giant"] != 1 || hits["shutdown"] != 1 {
+		t.Errorf("hits %v", hits)
 	}
 }
 
