@@ -19,6 +19,7 @@ type commandLine struct {
 	Up      upCommand      `cmd:"" help:"Start the stack and the pipeline in the background."`
 	Status  statusCommand  `cmd:"" help:"Show what runs, where, and whether it is well."`
 	Down    downCommand    `cmd:"" help:"Drain and end what up started."`
+	Env     envCommand     `cmd:"" help:"Print the addresses of what runs, for a shell: eval \"$(bin/streamforge env)\""`
 	SQL     sqlCommand     `cmd:"" name:"sql" help:"Ask ClickHouse: a prompt, or one query."`
 	Plan    planCommand    `cmd:"" help:"Show what apply would change."`
 	Apply   applyCommand   `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`

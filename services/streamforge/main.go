@@ -18,6 +18,7 @@ import (
 // offline are the commands that need files and git alone. The files that they stand in have no build tag.
 type offline struct {
 	Contracts contractsCommand `cmd:"" help:"Contracts: lint."`
+	New       newCommand       `cmd:"" help:"Make something new: a consumer."`
 }
 
 // exitError ends the program with a status of its own and without a message.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -165,7 +166,11 @@ func (s *Subscription) prepare(ctx context.Context) error {
 		}
 	}
 	s.waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
-	_, err = s.admin.AwaitTopics(ctx, s.deps.Log, append([]string{deadletters.Topic}, s.topics...)...)
+	needed := s.topics
+	if !slices.Contains(needed, deadletters.Topic) {
+		needed = append([]string{deadletters.Topic}, needed...)
+	}
+	_, err = s.admin.AwaitTopics(ctx, s.deps.Log, needed...)
 	return err
 }
 

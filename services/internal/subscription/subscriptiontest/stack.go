@@ -6,6 +6,7 @@ package subscriptiontest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -175,6 +176,30 @@ func (s *Stack) Read(topic string) []kafka.Record {
 		s.t.Fatal(err)
 	}
 	return all
+}
+
+// AwaitCommitted waits until a group has committed that many records of a topic. Nothing may have been taken from the topic
+// by its retention, and nothing be written to it in transactions, whose markers count as records.
+func (s *Stack) AwaitCommitted(group, topic string, records int64) {
+	s.t.Helper()
+	described, err := s.Admin.Describe(s.t.Context(), topic)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Await(fmt.Sprintf("group %s to commit %d records of %s", group, records, topic), func() error {
+		offsets, err := s.Admin.GroupOffsets(s.t.Context(), group, described[topic].TopicPartitions())
+		if err != nil {
+			return err
+		}
+		var committed int64
+		for _, o := range offsets {
+			committed += max(o.Offset, 0)
+		}
+		if committed < records {
+			return fmt.Errorf("%d are", committed)
+		}
+		return nil
+	})
 }
 
 // Await calls what until it returns nil.
