@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -33,9 +35,16 @@ type clusterFlags struct {
 	Replicas   int                `name:"replication" env:"KAFKA_REPLICATION" help:"Replication of topics to create; 0 is the cluster's default."`
 }
 
-// resolve fills in the addresses of the local stack that runs where none is given.
+// The addresses that the flags have when nobody gave any.
+const (
+	defaultKafka    = "127.0.0.1:9092"
+	defaultRegistry = "http://127.0.0.1:8081"
+)
+
+// resolve fills in the addresses of the local stack that runs where none is given, by a flag or by the environment.
 func (f *clusterFlags) resolve(cli *commandLine) (kind string) {
-	if os.Getenv("KAFKA_BOOTSTRAP_SERVERS") != "" || os.Getenv("SCHEMA_REGISTRY_URL") != "" || f.ClickHouse != "" {
+	if os.Getenv("KAFKA_BOOTSTRAP_SERVERS") != "" || os.Getenv("SCHEMA_REGISTRY_URL") != "" || f.ClickHouse != "" ||
+		f.Kafka.BootstrapServers != defaultKafka || f.Registry.URL != defaultRegistry {
 		return ""
 	}
 	state, err := running(cli)
@@ -58,46 +67,64 @@ func (g *governor) close() {
 	}
 }
 
-// parts of a cluster that a command governs.
-type parts struct{ registry, topics, tables bool }
-
-func openGovernor(ctx context.Context, f *clusterFlags, kind string, which parts, progress func(governance.Progress)) (*governor, error) {
-	all, err := contract.Load(contracts.FS)
+// openGovernor connects to the parts that the configuration is about: Kafka is none of a registration's.
+func openGovernor(ctx context.Context, f *clusterFlags, config governance.Config, progress func(governance.Progress)) (*governor, error) {
+	deps, err := wantedThings()
 	if err != nil {
 		return nil, err
 	}
-	subjects, err := schemas.All()
-	if err != nil {
-		return nil, err
-	}
+	deps.Progress = progress
 	g := &governor{}
-	deps := governance.Deps{Contracts: all, Subjects: subjects, Progress: progress}
-	if which.registry {
-		client, err := registry.New(f.Registry, prometheus.NewRegistry())
-		if err != nil {
-			return nil, err
-		}
-		g.closers = append(g.closers, client.Close)
-		deps.Registry = client
+	if err := g.connect(ctx, f, config, &deps); err != nil {
+		g.close()
+		return nil, err
 	}
-	if which.topics {
+	if g.Governance, err = governance.New(config, deps); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// wantedThings are what this build was made with.
+func wantedThings() (deps governance.Deps, err error) {
+	if deps.Contracts, err = contract.Load(contracts.FS); err != nil {
+		return deps, err
+	}
+	if deps.Consumers, err = contract.LoadConsumers(contracts.FS, deps.Contracts); err != nil {
+		return deps, err
+	}
+	if deps.Producers, err = contract.LoadProducers(contracts.FS, deps.Contracts, deps.Consumers); err != nil {
+		return deps, err
+	}
+	deps.Subjects, err = schemas.All()
+	return deps, err
+}
+
+func (g *governor) connect(ctx context.Context, f *clusterFlags, config governance.Config, deps *governance.Deps) error {
+	client, err := registry.New(f.Registry, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, client.Close)
+	deps.Registry = client
+	if !config.Registration {
 		admin, err := kafka.NewAdmin(f.Kafka)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		g.closers = append(g.closers, admin.Close)
-		deps.Topics = cluster.Topics(admin)
+		deps.Topics, deps.Rights = cluster.Topics(admin), cluster.Rights(admin)
 	}
-	if which.tables && f.ClickHouse != "" {
+	if f.ClickHouse != "" {
 		connection, err := openDriver(ctx, f.ClickHouse)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		g.closers = append(g.closers, func() { _ = connection.Close() })
 		deps.Tables = cluster.Tables(connection)
 	}
-	g.Governance, err = governance.New(governanceConfig(kind, f.Replicas), deps)
-	return g, err
+	return nil
 }
 
 // governanceConfig says how a local stack differs from the contracts on purpose.
@@ -147,24 +174,28 @@ func clickHouseAway(host string, err error) error {
 
 type planCommand struct {
 	clusterFlags
-	JSON bool `name:"json" help:"For a program."`
+	Revoke bool `name:"revoke" help:"Plan to take away access rights that the contracts' principals have and no contract gives."`
+	JSON   bool `name:"json" help:"For a program, and for apply: streamforge plan --json > plan.json; streamforge apply plan.json"`
 }
 
 // Run is the command: exit status 0 when nothing would change, 2 when something would, 3 when it is refused.
 func (p *planCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(ctx, &p.clusterFlags, p.resolve(cli), parts{true, true, true}, nil)
+	config := governanceConfig(p.resolve(cli), p.Replicas)
+	config.Revoke = p.Revoke
+	g, err := openGovernor(ctx, &p.clusterFlags, config, nil)
 	if err != nil {
 		return err
 	}
 	defer g.close()
+	return g.show(ctx, p.JSON)
+}
+
+// show prints what would change, and ends with its exit status.
+func (g *governor) show(ctx context.Context, asJSON bool) error {
 	plan, err := g.Plan(ctx)
 	if err != nil {
 		return err
 	}
-	return showPlan(plan, p.JSON)
-}
-
-func showPlan(plan governance.Plan, asJSON bool) error {
 	if asJSON {
 		text, err := plan.JSON()
 		if err != nil {
@@ -180,66 +211,129 @@ func showPlan(plan governance.Plan, asJSON bool) error {
 	return nil
 }
 
-type applyCommand struct{ clusterFlags }
+type applyCommand struct {
+	clusterFlags
+	applyFlags
+	Plan   string `arg:"" optional:"" type:"existingfile" help:"A plan that streamforge plan --json wrote: it is applied only if the cluster still needs exactly that."`
+	Revoke bool   `name:"revoke" help:"Take away access rights that the contracts' principals have and no contract gives."`
+}
 
-// Run is the command.
+// applyFlags are those of every command that changes a cluster.
+type applyFlags struct {
+	JSON bool `name:"json" help:"For a program: the plan, and whether it was applied."`
+	// DieAt is for the test that apply can be interrupted anywhere: it is an honest SIGKILL, nothing is tidied up.
+	DieAt int `name:"die-at" env:"STREAMFORGE_APPLY_DIE_AT" hidden:"" help:"Kill this process (SIGKILL) before the step of that number; one more than there are is after the last."`
+}
+
+// Run is the command: exit status 0 when all is as the contracts say, 3 when it is refused and nothing was changed.
 func (a *applyCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(ctx, &a.clusterFlags, a.resolve(cli), parts{true, true, true}, printDone)
+	config := governanceConfig(a.resolve(cli), a.Replicas)
+	config.Revoke = a.Revoke
+	g, err := openGovernor(ctx, &a.clusterFlags, config, a.progress)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	plan, err := g.PlanAndApply(ctx)
-	return applied(plan, err)
-}
-
-func printDone(p governance.Progress) {
-	if p.Done {
-		fmt.Println(p)
-	}
-}
-
-func applied(plan governance.Plan, err error) error {
-	if len(plan.Refused) > 0 {
-		fmt.Println(plan.String())
-		return exitError{governance.ExitRefused}
+	var plan governance.Plan
+	if a.Plan == "" {
+		plan, err = g.Plan(ctx)
+	} else {
+		var text []byte
+		if text, err = os.ReadFile(a.Plan); err == nil {
+			plan, err = governance.ParsePlan(text)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if plan.Empty() {
-		fmt.Println("nothing to do: everything is as the contracts say")
+	return a.apply(ctx, g, plan)
+}
+
+// apply shows a plan and carries it out. Apply compares it with the cluster once more before the first step.
+func (a *applyFlags) apply(ctx context.Context, g *governor, plan governance.Plan) error {
+	if !a.JSON {
+		fmt.Println(plan.String())
+	}
+	err := g.Apply(ctx, plan)
+	refused := errors.Is(err, governance.ErrRefused) || errors.Is(err, governance.ErrChanged)
+	if err != nil && !refused {
+		return err
+	}
+	status := governance.ExitNoChange
+	if refused {
+		status = governance.ExitRefused
+	}
+	if a.JSON {
+		if err := printOutcome(plan, err, status); err != nil {
+			return err
+		}
+	} else if errors.Is(err, governance.ErrChanged) { // what else is refused stands in the plan
+		fmt.Fprintln(os.Stderr, "streamforge: "+oneLine(err))
+	}
+	if refused {
+		return exitError{status}
 	}
 	return nil
 }
 
-type registerCommand struct {
-	clusterFlags
-	DryRun bool `name:"dry-run" env:"DRY_RUN" help:"Show, and change nothing."`
+func printOutcome(plan governance.Plan, failed error, status int) error {
+	outcome := struct {
+		governance.Plan
+		Applied  bool   `json:"applied"`
+		Error    string `json:"error,omitempty"`
+		ExitCode int    `json:"exit_code"`
+	}{Plan: plan.Listed(), Applied: failed == nil, ExitCode: status}
+	if failed != nil {
+		outcome.Error = oneLine(failed)
+	}
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(outcome)
 }
 
-// Run is the command.
+// progress prints the steps that were taken, and dies where a test wants it.
+func (a *applyFlags) progress(p governance.Progress) {
+	if p.Done && !a.JSON {
+		fmt.Println(p)
+	}
+	if a.DieAt > 0 && (!p.Done && p.Number == a.DieAt || p.Done && p.Number == p.Of && a.DieAt > p.Of) {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal may take a moment, and nothing may happen in it
+	}
+}
+
+type registerCommand struct {
+	clusterFlags
+	applyFlags
+	DryRun bool   `name:"dry-run" env:"DRY_RUN" help:"Show, and change nothing."`
+	Sink   string `name:"sink" env:"SINK" default:"now" enum:"now,later" help:"now: the columns that the sinks need come first, in CLICKHOUSE_URL. later: somebody else sees to them."`
+}
+
+// Run is the command: subjects, levels, and the columns that the sinks need before the first record. Exit status 0 when all is
+// registered, 2 when a dry run shows something to do, 3 when it is refused.
 func (r *registerCommand) Run(ctx context.Context, cli *commandLine) error {
-	g, err := openGovernor(ctx, &r.clusterFlags, r.resolve(cli), parts{registry: true}, printDone)
+	config := governanceConfig(r.resolve(cli), r.Replicas)
+	config.Registration, config.SinkLater = true, r.Sink == "later"
+	g, err := openGovernor(ctx, &r.clusterFlags, config, r.progress)
 	if err != nil {
 		return err
 	}
 	defer g.close()
 	if r.DryRun {
-		plan, err := g.Plan(ctx)
-		if err != nil {
-			return err
-		}
-		return showPlan(plan, false)
+		return g.show(ctx, r.JSON)
 	}
-	plan, err := g.RegisterSchemas(ctx)
-	return applied(plan, err)
+	plan, err := g.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	return r.apply(ctx, g, plan)
 }
 
 // apply brings a fresh stack to what the contracts say.
 func (s *session) apply(ctx context.Context, kind string) error {
 	flags := clusterFlags{Kafka: s.kafka, Registry: s.registry, ClickHouse: s.stack.Addresses().ClickHouse}
-	g, err := openGovernor(ctx, &flags, kind, parts{true, true, true}, nil)
+	g, err := openGovernor(ctx, &flags, governanceConfig(kind, 0), nil)
 	if err != nil {
 		return err
 	}

@@ -63,14 +63,6 @@ func (g *Governance) PlanAndApply(ctx context.Context) (Plan, error) {
 	return plan, g.carryOut(ctx, plan)
 }
 
-// RegisterSchemas is PlanAndApply for the registry's part alone, with the columns that the sinks need first when a ClickHouse
-// is given.
-func (g *Governance) RegisterSchemas(ctx context.Context) (Plan, error) {
-	part := &Governance{config: g.config, deps: g.deps}
-	part.deps.Topics = nil
-	return part.PlanAndApply(ctx)
-}
-
 func sameSteps(plan, now Plan) error {
 	if len(now.Refused) > 0 {
 		return fmt.Errorf("%w: %s %s: %s", ErrChanged, now.Refused[0].Kind, now.Refused[0].Object, now.Refused[0].Reason)
@@ -117,6 +109,14 @@ func (g *Governance) execute(ctx context.Context, s Step) error {
 		return err
 	case KindCompatibility:
 		return g.deps.Registry.SetCompatibility(ctx, s.Object, avro.Level(s.To))
+	case KindRight:
+		if s.Right == nil {
+			return fmt.Errorf("the step says no right (%s)", s.What)
+		}
+		if s.Action == ActionRevoke {
+			return g.deps.Rights.Revoke(ctx, *s.Right)
+		}
+		return g.deps.Rights.Grant(ctx, *s.Right)
 	case KindTopic:
 		if s.Action == ActionCreate {
 			return g.deps.Topics.Create(ctx, g.wantedTopic(s.Object), g.config.Replication)

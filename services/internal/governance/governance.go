@@ -1,5 +1,6 @@
 // Package governance is where contracts and schemas meet the cluster: it compares what exists (subjects, compatibility
-// levels, topics, tables) with what is wanted, shows the difference as one ordered plan, and applies it. It removes nothing.
+// levels, topics, tables, access rights) with what is wanted, shows the difference as one ordered plan, and applies it.
+// It removes nothing unless it is told so, and never data. What no contract names is reported and left alone.
 //
 // Nothing here needs cgo: brokers and engines are reached through the narrow interfaces below, which package
 // governance/cluster fills.
@@ -26,6 +27,8 @@ type Registry interface {
 	LiveVersions(ctx context.Context, subject string) ([]registry.Schema, error)
 	Register(ctx context.Context, s schemas.Subject) (id, version int, err error)
 	Compatibility(ctx context.Context, subject string) (avro.Level, bool, error)
+	GlobalCompatibility(ctx context.Context) (avro.Level, error)
+	Subjects(ctx context.Context) ([]string, error)
 	SetCompatibility(ctx context.Context, subject string, level avro.Level) error
 }
 
@@ -39,8 +42,11 @@ type Topic struct {
 
 // Topics is what is asked of a Kafka cluster.
 type Topics interface {
+	// List names every topic, internal ones included.
+	List(ctx context.Context) ([]string, error)
 	// Describe topics; those that do not exist are absent from the result.
 	Describe(ctx context.Context, names ...string) (map[string]Topic, error)
+	// Create a topic; one that exists is no error.
 	Create(ctx context.Context, topic Topic, replication int) error
 	AlterConfigs(ctx context.Context, topic string, configs map[string]string) error
 }
@@ -49,6 +55,10 @@ type Topics interface {
 type Tables interface {
 	// Database that unqualified names mean; the contracts' own is documentation.
 	Database(ctx context.Context) (string, error)
+	// List names every table and view of the database.
+	List(ctx context.Context, database string) ([]string, error)
+	// Normal is an expression as ClickHouse writes it, for comparing it with one that it has.
+	Normal(ctx context.Context, expression string) (string, error)
 	// Describe a table; one without columns does not exist.
 	Describe(ctx context.Context, database, table string) (Table, error)
 	Exec(ctx context.Context, statement string) error
@@ -71,6 +81,13 @@ type Config struct {
 	// local broker that keeps everything in memory bounds bytes and not time, for example.
 	TopicOverrides map[string]string
 	OverrideReason string
+	// Registration leaves out everything but the registry's part and the columns that its sinks need before the first
+	// record. Without Tables those columns follow from the registry's latest versions and refuse the plan, unless
+	// SinkLater says that somebody else sees to them.
+	Registration, SinkLater bool
+	// Revoke takes away access rights that the contracts' principals have and that no contract gives; without it they are
+	// only reported.
+	Revoke bool
 	// DDL says for which kind of ClickHouse the SQL is meant.
 	DDL ddl.Options
 	// SettleTimeout is how long Apply waits until a cluster shows what it was told; 0 means 30 seconds. Brokers and replicas
@@ -78,13 +95,17 @@ type Config struct {
 	SettleTimeout time.Duration
 }
 
-// Deps are what contracts want and where it is to be. A nil Registry, Topics or Tables leaves that part out.
+// Deps are what contracts want and where it is to be. A nil Registry, Topics, Tables or Rights leaves that part out.
 type Deps struct {
 	Contracts []contract.Contract
+	// Consumers and Producers say who reads and who writes; the access rights follow from them.
+	Consumers []contract.Consumer
+	Producers []contract.Producer
 	Subjects  []schemas.Subject
 	Registry  Registry
 	Topics    Topics
 	Tables    Tables
+	Rights    Rights
 	// Progress is told before and after every step; nil tells nobody.
 	Progress func(Progress)
 }
@@ -123,7 +144,7 @@ func New(config Config, deps Deps) (*Governance, error) {
 	if len(deps.Contracts) == 0 {
 		return nil, errors.New("no contracts to govern by")
 	}
-	if deps.Registry == nil && deps.Topics == nil && deps.Tables == nil {
+	if deps.Registry == nil && deps.Topics == nil && deps.Tables == nil && deps.Rights == nil {
 		return nil, errors.New("neither a registry nor Kafka nor ClickHouse to govern; set SCHEMA_REGISTRY_URL, KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL")
 	}
 	// What contradicts itself must not reach a cluster.
@@ -136,10 +157,13 @@ func New(config Config, deps Deps) (*Governance, error) {
 	return &Governance{config: config, deps: deps}, nil
 }
 
-// Plan compares what exists with what is wanted. It changes nothing. The three parts are asked at the same time, and stand in
-// the plan in the order of their steps.
+// Plan compares what exists with what is wanted. It changes nothing. The parts are asked at the same time, and stand in the
+// plan in the order of their steps.
 func (g *Governance) Plan(ctx context.Context) (Plan, error) {
-	parts := []func(context.Context, *Plan) error{g.planTables, g.planRegistry, g.planTopics}
+	parts := []func(context.Context, *Plan) error{g.planTables, g.planRegistry, g.planRights, g.planTopics}
+	if g.config.Registration {
+		parts = []func(context.Context, *Plan) error{g.planColumns, g.planRegistry}
+	}
 	found := make([]Plan, len(parts))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, part := range parts {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/schemas"
@@ -30,6 +31,8 @@ type world struct {
 	levels   map[string]avro.Level
 	topics   map[string]governance.Topic
 	tables   map[string]governance.Table
+	rights   []governance.Right
+	global   avro.Level
 	log      []string
 	// failAt makes that change, counted from 1, fail; after says that it takes effect all the same, as when an answer is lost.
 	failAt  int
@@ -38,7 +41,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{subjects: map[string][]string{}, levels: map[string]avro.Level{}, topics: map[string]governance.Topic{}, tables: map[string]governance.Table{}}
+	return &world{subjects: map[string][]string{}, levels: map[string]avro.Level{}, topics: map[string]governance.Topic{}, tables: map[string]governance.Table{}, global: avro.LevelNone}
 }
 
 var errInjected = errors.New("connection lost")
@@ -101,6 +104,12 @@ func (w *world) Compatibility(_ context.Context, subject string) (avro.Level, bo
 	return level, ok, nil
 }
 
+func (w *world) GlobalCompatibility(context.Context) (avro.Level, error) { return w.global, nil }
+
+func (w *world) Subjects(context.Context) ([]string, error) {
+	return slices.Sorted(maps.Keys(w.subjects)), nil
+}
+
 func (w *world) SetCompatibility(_ context.Context, subject string, level avro.Level) error {
 	if len(w.subjects[subject]) == 0 {
 		return fmt.Errorf("no subject %s", subject)
@@ -136,6 +145,29 @@ func (w *world) AlterConfigs(_ context.Context, topic string, configs map[string
 	return w.change("settings "+topic, func() { maps.Copy(w.topics[topic].Configs, configs) })
 }
 
+func (w *world) List(context.Context) ([]string, error) {
+	return append(slices.Collect(maps.Keys(w.topics)), "__consumer_offsets", "_schemas"), nil
+}
+
+// rights is the world as an authorizer.
+type rights struct{ *world }
+
+func (w rights) List(context.Context) ([]governance.Right, error) { return slices.Clone(w.rights), nil }
+
+func (w rights) Grant(_ context.Context, r governance.Right) error {
+	return w.change("right "+r.String(), func() {
+		if !slices.Contains(w.rights, r) {
+			w.world.rights = append(w.rights, r)
+		}
+	})
+}
+
+func (w rights) Revoke(_ context.Context, r governance.Right) error {
+	return w.change("no right "+r.String(), func() {
+		w.world.rights = slices.DeleteFunc(w.rights, func(have governance.Right) bool { return have == r })
+	})
+}
+
 // tables is the world as ClickHouse: its Describe is another one than Kafka's.
 type tables struct{ *world }
 
@@ -146,6 +178,15 @@ func (w tables) Describe(_ context.Context, database, table string) (governance.
 		return governance.Table{}, fmt.Errorf("asked for database %s", database)
 	}
 	return w.tables[table], nil
+}
+
+func (w tables) List(context.Context, string) ([]string, error) {
+	return slices.Collect(maps.Keys(w.tables)), nil
+}
+
+// Normal plays a ClickHouse that writes thousands its own way.
+func (w tables) Normal(_ context.Context, expression string) (string, error) {
+	return strings.ReplaceAll(expression, "1000", "1000."), nil
 }
 
 // Exec plays ClickHouse for the statements of these plans: whatever it is told, the table is then as its contract has it.
@@ -163,7 +204,7 @@ func (w *world) Exec(_ context.Context, statement string) error {
 					c.Sink.TimeColumn, c.Sink.TTLDays, ddl.DefaultDedupWindow),
 			}
 			for _, column := range must(ddl.Columns(c, text)) {
-				made.Columns = append(made.Columns, ddl.ExistingColumn{Name: column.Name, Type: column.Type.String()})
+				made.Columns = append(made.Columns, ddl.Existing([]ddl.Column{column})...)
 			}
 			w.tables[table] = made
 		}
@@ -185,7 +226,9 @@ var loadOnce = sync.OnceValue(func() []contract.Contract { return must(contract.
 func newGovernance(t *testing.T, w *world, change func(*governance.Config, *governance.Deps)) *governance.Governance {
 	t.Helper()
 	config := governance.Config{SettleTimeout: time.Second}
-	deps := governance.Deps{Contracts: allContracts(), Subjects: must(schemas.All()), Registry: w, Topics: w, Tables: tables{w}}
+	deps := governance.Deps{Contracts: allContracts(), Subjects: must(schemas.All()), Registry: w, Topics: w, Tables: tables{w}, Rights: rights{w}}
+	deps.Consumers = must(contract.LoadConsumers(contracts.FS, deps.Contracts))
+	deps.Producers = must(contract.LoadProducers(contracts.FS, deps.Contracts, deps.Consumers))
 	if change != nil {
 		change(&config, &deps)
 	}
@@ -233,7 +276,7 @@ func TestASecondPlanIsEmpty(t *testing.T) {
 	}
 }
 
-func TestTablesComeBeforeSchemasAndSchemasBeforeTopics(t *testing.T) {
+func TestTablesComeBeforeSchemasAndTopicsLast(t *testing.T) {
 	w := newWorld()
 	g := newGovernance(t, w, nil)
 	if _, err := g.PlanAndApply(t.Context()); err != nil {
@@ -251,7 +294,7 @@ func TestTablesComeBeforeSchemasAndSchemasBeforeTopics(t *testing.T) {
 	first := func(prefix string) int {
 		return slices.IndexFunc(w.log, func(s string) bool { return strings.HasPrefix(s, prefix) })
 	}
-	if last("table ") > first("subject ") || last("subject ") > first("topic ") {
+	if last("table ") > first("subject ") || last("level ") > first("right ") || last("right ") > first("topic ") {
 		t.Errorf("order of changes:\n%s", strings.Join(w.log, "\n"))
 	}
 }
@@ -272,7 +315,7 @@ func TestApplyInterruptedAnywhereCanBeRunAgain(t *testing.T) {
 			if _, err := g.PlanAndApply(t.Context()); err != nil {
 				t.Fatalf("after a failure at change %d (took effect: %v): %v", step, after, err)
 			}
-			if d := cmp.Diff([]any{whole.subjects, whole.levels, whole.topics, whole.tables}, []any{w.subjects, w.levels, w.topics, w.tables}); d != "" {
+			if d := cmp.Diff([]any{whole.subjects, whole.levels, whole.topics, whole.tables, whole.rights}, []any{w.subjects, w.levels, w.topics, w.tables, w.rights}); d != "" {
 				t.Fatalf("after a failure at change %d the cluster differs:\n%s", step, d)
 			}
 		}
@@ -398,44 +441,63 @@ func TestAnOverrideIsShownAndIsNoDrift(t *testing.T) {
 	}
 }
 
+// resyncs is the subject whose versions the tests below choose: it has no sink.
+const resyncs = "orderbook-resyncs-value"
+
+func resyncText() string { return must(schemas.Get(resyncs)).Text }
+
+// withField is the schema with one more field. A version with more fields than today's can be read by today's schema; the
+// other way round only if the fields have defaults.
+func withField(field string) string {
+	return strings.Replace(resyncText(), `"fields": [`, `"fields": [`+field+`,`, 1)
+}
+
 func TestTheOrderOfLevelAndSchema(t *testing.T) {
-	old := `{"type":"record","name":"OrderbookResync","namespace":"streamforge.market","fields":[{"name":"venue","type":"string"}]}`
+	with := withField(`{"name": "more", "type": "int"}`)                      // today's is BACKWARD compatible, not FORWARD
+	withDefault := withField(`{"name": "more", "type": "int", "default": 1}`) // today's is FULL compatible
+	const first, second = "compatibility", "subject"
 	for name, c := range map[string]struct {
-		level avro.Level
-		want  []string
+		have, wanted, global avro.Level // have is empty where the subject has none of its own
+		version              string
+		want                 []string
+		refused              string
 	}{
-		// The wanted level is NONE here, so that any schema passes; only the order is looked at.
-		"loosening: level first": {avro.LevelFull, []string{"compatibility", "subject"}},
-		"same":                   {avro.LevelNone, []string{"subject", "compatibility"}},
+		"loosening: level first":                   {avro.LevelFull, avro.LevelBackward, avro.LevelNone, with, []string{first, second}, ""},
+		"tightening: schema first":                 {avro.LevelBackward, avro.LevelFull, avro.LevelNone, withDefault, []string{second, first}, ""},
+		"the same":                                 {avro.LevelBackward, avro.LevelBackward, avro.LevelNone, with, []string{second}, ""},
+		"incomparable, satisfied both":             {avro.LevelForward, avro.LevelBackward, avro.LevelNone, withDefault, []string{second, first}, ""},
+		"incomparable, only the new":               {avro.LevelForward, avro.LevelBackward, avro.LevelNone, with, nil, "satisfies only the new one"},
+		"incomparable in transitivity":             {avro.LevelBackwardTransitive, avro.LevelFull, avro.LevelNone, withDefault, []string{second, first}, ""},
+		"the global level holds, and loosens":      {"", avro.LevelBackward, avro.LevelFull, with, []string{first, second}, ""},
+		"the global level holds, and turns":        {"", avro.LevelBackward, avro.LevelForward, with, nil, "satisfies only the new one"},
+		"Apicurio's NONE is none":                  {avro.LevelNone, avro.LevelBackward, avro.LevelNone, with, []string{second, first}, ""},
+		"incompatible at the wanted, not in force": {avro.LevelBackward, avro.LevelFull, avro.LevelNone, with, nil, "incompatible at level FULL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			g := newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) {
-				d.Topics, d.Tables = nil, nil
+				d.Topics, d.Tables, d.Rights = nil, nil, nil
 				for i := range d.Contracts {
-					if d.Contracts[i].ID == "orderbook-resyncs" {
-						d.Contracts[i].Compatibility = "NONE"
-						if c.level == avro.LevelNone {
-							d.Contracts[i].Compatibility = "BACKWARD" // tightening: schema first
-						}
+					if d.Contracts[i].Subject == resyncs {
+						d.Contracts[i].Compatibility = string(c.wanted)
 					}
 				}
 			})
 			if _, err := g.PlanAndApply(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			w.subjects["orderbook-resyncs-value"], w.levels["orderbook-resyncs-value"] = []string{old}, c.level
-			if c.level == avro.LevelNone {
-				// A version that today's schema can read: it has all fields and one more.
-				text := must(schemas.Get("orderbook-resyncs-value")).Text
-				w.subjects["orderbook-resyncs-value"] = []string{strings.Replace(text, `"fields": [`, `"fields": [{"name": "more", "type": "int"},`, 1)}
+			w.subjects[resyncs], w.global = []string{c.version}, c.global
+			delete(w.levels, resyncs)
+			if c.have != "" {
+				w.levels[resyncs] = c.have
 			}
+			p := planOf(t, g)
 			var kinds []string
-			for _, s := range planOf(t, g).Steps {
+			for _, s := range p.Steps {
 				kinds = append(kinds, string(s.Kind))
 			}
-			if !slices.Equal(kinds, c.want) {
-				t.Errorf("steps %v, want %v", kinds, c.want)
+			if !slices.Equal(kinds, c.want) || (c.refused != "") != (len(p.Refused) > 0) || !strings.Contains(p.String(), c.refused) {
+				t.Errorf("steps %v, want %v, refused %q:\n%s", kinds, c.want, c.refused, p)
 			}
 		})
 	}
@@ -460,12 +522,194 @@ func TestThePlanAsJSON(t *testing.T) {
 	}
 }
 
-func TestRegisterSchemasLeavesTopicsAlone(t *testing.T) {
+func TestAPlanIsReadBackFromItsJSON(t *testing.T) {
 	w := newWorld()
-	if _, err := newGovernance(t, w, nil).RegisterSchemas(t.Context()); err != nil {
+	g := newGovernance(t, w, nil)
+	p := planOf(t, g)
+	back, err := governance.ParsePlan(must(p.JSON()))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.topics) != 0 || len(w.subjects) != 8 || len(w.tables) != 5 {
-		t.Errorf("%d topics, %d subjects, %d tables", len(w.topics), len(w.subjects), len(w.tables))
+	if d := cmp.Diff(p, back, cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
+	}
+	if err := g.Apply(t.Context(), back); err != nil {
+		t.Fatal(err)
+	}
+	if again := planOf(t, g); !again.Empty() {
+		t.Errorf("still:\n%s", again)
+	}
+	if _, err := governance.ParsePlan([]byte(`{"steps": [], "stages": 1}`)); err == nil {
+		t.Error("something else was read as a plan")
+	}
+}
+
+func TestTheRightsAreTheLeastThatIsDeclared(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) { d.Registry, d.Topics, d.Tables = nil, nil, nil })
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var parser []string
+	for _, r := range w.rights {
+		if r.Principal == "User:parser" {
+			parser = append(parser, strings.TrimPrefix(r.String(), "User:parser may "))
+		}
+	}
+	want := []string{
+		"READ group parser",
+		"DESCRIBE_CONFIGS topic dead-letters", "WRITE topic dead-letters",
+		"DESCRIBE_CONFIGS topic feed-gaps", "WRITE topic feed-gaps",
+		"DESCRIBE_CONFIGS topic raw-frames", "READ topic raw-frames",
+		"DESCRIBE_CONFIGS topic raw-orderbooks", "WRITE topic raw-orderbooks",
+		"DESCRIBE_CONFIGS topic raw-trades", "WRITE topic raw-trades",
+		"WRITE transactional id parser-*",
+	}
+	if d := cmp.Diff(want, parser); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestWhatNoContractNamesIsNotedAndLeftAlone: one of each kind, and the registry's and broker's own are not meant.
+func TestWhatNoContractNamesIsNotedAndLeftAlone(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	strange := governance.Right{Principal: "User:mallory", Host: "*", Resource: "TOPIC", Name: "raw-trades", Operation: "WRITE"}
+	more := governance.Right{Principal: "User:loader", Host: "*", Resource: "TOPIC", Name: "raw-trades", Operation: "READ"}
+	w.rights = append(w.rights, strange, more)
+	w.topics["raw-trades-copy"] = governance.Topic{Name: "raw-trades-copy"}
+	w.subjects["raw-trades-copy-value"] = []string{`"int"`}
+	w.tables["notes"] = governance.Table{}
+	table := w.tables["raw_trades"]
+	table.Columns = append(slices.Clone(table.Columns), ddl.ExistingColumn{Name: "mine", Type: "String"})
+	w.tables["raw_trades"] = table
+	p := planOf(t, g)
+	want := []governance.Note{
+		{Kind: "table", Object: "raw_trades", Text: "column mine (String) is of no field of schemas for raw-trades-value; it is left alone"},
+		{Kind: "table", Object: "notes", Text: "no contract names it; it is left alone"},
+		{Kind: "subject", Object: "raw-trades-copy-value", Text: "no contract names it and no schema here is of it; it is left alone"},
+		{Kind: "acl", Object: "User:loader", Text: "may READ topic raw-trades, which no contract says; it is left alone unless apply is told to --revoke"},
+		{Kind: "acl", Object: "User:mallory", Text: "may WRITE topic raw-trades; no contract names this principal, it is left alone"},
+		{Kind: "topic", Object: "raw-trades-copy", Text: "no contract names it; it is left alone"},
+	}
+	if d := cmp.Diff(want, p.Notes); d != "" || !p.Empty() {
+		t.Errorf("%s\n%s", d, p)
+	}
+
+	// Told so, it takes what the contracts' own principals have too much, and nobody else's.
+	g = newGovernance(t, w, func(c *governance.Config, _ *governance.Deps) { c.Revoke = true })
+	if p = planOf(t, g); len(p.Steps) != 1 || p.Steps[0].What != "no more: may READ topic raw-trades" {
+		t.Fatalf("plan:\n%s", p)
+	}
+	if err := g.Apply(t.Context(), p); err != nil || slices.Contains(w.rights, more) || !slices.Contains(w.rights, strange) {
+		t.Errorf("%v, rights %v", err, w.rights)
+	}
+}
+
+func TestAClusterWithoutAnAuthorizerIsTold(t *testing.T) {
+	g := newGovernance(t, newWorld(), func(_ *governance.Config, d *governance.Deps) {
+		d.Registry, d.Topics, d.Tables, d.Rights = nil, nil, nil, noRights{}
+	})
+	if p := planOf(t, g); !p.Empty() || !strings.Contains(p.String(), "no authorizer") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+type noRights struct{ governance.Rights }
+
+func (noRights) List(context.Context) ([]governance.Right, error) {
+	return nil, governance.ErrNoAuthorizer
+}
+
+func TestADefaultThatClickHouseWritesDifferentlyIsNoDifference(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// feed_gaps gets a column with a default in the schema, and a table that has it in other words.
+	g = newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) { addField(t, d, "feed-gaps", "1000") })
+	column := ddl.ExistingColumn{Name: "score", Type: "Float64", DefaultKind: "DEFAULT", Default: "1000."}
+	table := w.tables["feed_gaps"]
+	table.Columns = append(slices.Clone(table.Columns), column)
+	w.tables["feed_gaps"] = table
+	for _, s := range planOf(t, g).Steps {
+		if s.Kind == governance.KindTable {
+			t.Errorf("%s", s.SQL)
+		}
+	}
+	table.Columns[len(table.Columns)-1].Default = "7."
+	var statements []string
+	for _, s := range planOf(t, g).Steps {
+		if s.Kind == governance.KindTable {
+			statements = append(statements, strings.TrimPrefix(s.SQL, "ALTER TABLE `market`.`feed_gaps` "))
+		}
+	}
+	if d := cmp.Diff([]string{"MATERIALIZE COLUMN `score` SETTINGS mutations_sync = 2", "MODIFY COLUMN `score` DEFAULT 1000"}, statements); d != "" {
+		t.Error(d)
+	}
+}
+
+// addField gives a product a field score in schema and contract.
+func addField(t *testing.T, d *governance.Deps, product, value string) {
+	t.Helper()
+	for i, s := range d.Subjects {
+		if s.Name == product+"-value" {
+			end := strings.LastIndex(s.Text, "]")
+			d.Subjects[i].Text = s.Text[:end] + fmt.Sprintf(`, {"name": "score", "type": "double", "default": %s}`, value) + s.Text[end:]
+		}
+	}
+	for i, c := range d.Contracts {
+		if c.ID == product {
+			d.Contracts[i].Fields = append(slices.Clone(c.Fields), contract.Field{Name: "score", LogicalType: "number", PhysicalType: "double", Required: true})
+		}
+	}
+}
+
+func TestARegistrationIsTheRegistrysPartAndColumns(t *testing.T) {
+	registration := func(c *governance.Config, d *governance.Deps) {
+		c.Registration = true
+		addField(t, d, "feed-gaps", "1000")
+	}
+	w := newWorld()
+	// Nothing is there: no table is made, and a note says who makes them.
+	g := newGovernance(t, w, func(c *governance.Config, _ *governance.Deps) { c.Registration = true })
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.topics) != 0 || len(w.rights) != 0 || len(w.tables) != 0 || len(w.subjects) != 8 {
+		t.Errorf("%d topics, %d rights, %d tables, %d subjects", len(w.topics), len(w.rights), len(w.tables), len(w.subjects))
+	}
+	if p := planOf(t, g); !p.Empty() || !strings.Contains(p.String(), "note table feed_gaps: it does not exist yet; `streamforge apply` makes it") {
+		t.Errorf("plan:\n%s", p)
+	}
+	if _, err := newGovernance(t, w, nil).PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	// A field more: its column first, then the schema; the table's TTL is none of its business.
+	table := w.tables["raw_trades"]
+	table.EngineFull = ""
+	w.tables["raw_trades"] = table
+	p := planOf(t, newGovernance(t, w, registration))
+	if len(p.Steps) != 2 || !strings.Contains(p.Steps[0].SQL, "ADD COLUMN IF NOT EXISTS `score` Float64 DEFAULT 1000") || p.Steps[1].Kind != governance.KindSubject {
+		t.Errorf("plan:\n%s", p)
+	}
+
+	// Without a ClickHouse it says what is needed and stops, unless somebody else sees to it.
+	without := func(later bool) governance.Plan {
+		return planOf(t, newGovernance(t, w, func(c *governance.Config, d *governance.Deps) {
+			registration(c, d)
+			d.Tables, c.SinkLater = nil, later
+		}))
+	}
+	if p := without(false); p.ExitCode() != governance.ExitRefused || !strings.Contains(p.String(), "ALTER TABLE `default`.`feed_gaps` ADD COLUMN IF NOT EXISTS `score`") || !strings.Contains(p.String(), "SINK=later") {
+		t.Errorf("plan:\n%s", p)
+	}
+	if p := without(true); p.ExitCode() != governance.ExitChanges || len(p.Steps) != 1 || !strings.Contains(p.String(), "note table feed_gaps: before the first record") {
+		t.Errorf("plan:\n%s", p)
 	}
 }

@@ -1,6 +1,7 @@
 package governance
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,30 +21,34 @@ const (
 type Kind string
 
 // The kinds, in the order in which a plan changes them: a column is there before the first record that fills it, a schema
-// before the producer that looks it up, and the topic last, because programs begin to work when their topics appear.
+// before the producer that looks it up, the right before the topic that it is for, and the topic last, because programs
+// begin to work when their topics appear.
 const (
 	KindTable         Kind = "table"
 	KindSubject       Kind = "subject"
 	KindCompatibility Kind = "compatibility"
+	KindRight         Kind = "acl"
 	KindTopic         Kind = "topic"
 )
 
 // Action of a step.
 type Action string
 
-// The actions. There is none that removes anything.
+// The actions. Only access rights are ever removed, and only when Config.Revoke says so.
 const (
 	ActionCreate   Action = "create"
 	ActionRegister Action = "register"
 	ActionSet      Action = "set"
 	ActionAlter    Action = "alter"
+	ActionGrant    Action = "grant"
+	ActionRevoke   Action = "revoke"
 )
 
 // Step is one change.
 type Step struct {
 	Kind   Kind   `json:"kind"`
 	Action Action `json:"action"`
-	// Object is the name of the table, subject or topic.
+	// Object is the name of the table, subject or topic, or the principal of an access right.
 	Object string `json:"object"`
 	// What will be done, for a person.
 	What string `json:"what"`
@@ -54,11 +59,17 @@ type Step struct {
 	Setting string `json:"setting,omitempty"`
 	// SQL is the statement that ClickHouse will be given.
 	SQL string `json:"sql,omitempty"`
+	// Right is the access right that is granted or revoked.
+	Right *Right `json:"right,omitempty"`
 }
 
 // key identifies what a step changes, for comparing plans.
 func (s Step) key() string {
-	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL}, "\x00")
+	right := ""
+	if s.Right != nil {
+		right = s.Right.String()
+	}
+	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL, right}, "\x00")
 }
 
 // Refusal is a difference that no step may remove.
@@ -72,8 +83,10 @@ type Refusal struct {
 	Do string `json:"do"`
 }
 
-// Note is something to know that is no change: a setting that differs on purpose, a part that was not asked.
+// Note is something to know that is no change: a setting that differs on purpose, a part that was not asked, a topic that
+// no contract names.
 type Note struct {
+	Kind   Kind   `json:"kind"`
 	Object string `json:"object"`
 	Text   string `json:"text"`
 }
@@ -101,9 +114,30 @@ func (p Plan) ExitCode() int {
 	return ExitNoChange
 }
 
+// ParsePlan reads what JSON wrote.
+func ParsePlan(text []byte) (Plan, error) {
+	var read struct {
+		Plan
+		ExitCode int `json:"exit_code"`
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&read); err != nil {
+		return Plan{}, fmt.Errorf("reading a plan: %w; it is what `streamforge plan --json` wrote", err)
+	}
+	return read.Plan, nil
+}
+
 // JSON of the plan, for programs.
 func (p Plan) JSON() ([]byte, error) {
-	// Empty lists are lists: a reader should not have to tell null from [].
+	return json.MarshalIndent(struct {
+		Plan
+		ExitCode int `json:"exit_code"`
+	}{p.Listed(), p.ExitCode()}, "", "  ")
+}
+
+// Listed is the plan with empty lists where it has none: a reader of JSON should not have to tell null from [].
+func (p Plan) Listed() Plan {
 	if p.Steps == nil {
 		p.Steps = []Step{}
 	}
@@ -113,10 +147,7 @@ func (p Plan) JSON() ([]byte, error) {
 	if p.Notes == nil {
 		p.Notes = []Note{}
 	}
-	return json.MarshalIndent(struct {
-		Plan
-		ExitCode int `json:"exit_code"`
-	}{p, p.ExitCode()}, "", "  ")
+	return p
 }
 
 // String is the plan for a person: one line a step, statements indented below it, and a summary.
@@ -135,7 +166,7 @@ func (p Plan) String() string {
 		}
 	}
 	for _, n := range p.Notes {
-		fmt.Fprintf(&b, "  note %s: %s\n", n.Object, n.Text)
+		b.WriteString("  note " + strings.TrimSpace(string(n.Kind)+" "+n.Object) + ": " + n.Text + "\n")
 	}
 	b.WriteString(p.Summary() + "\n")
 	return b.String()
@@ -151,7 +182,7 @@ func (p Plan) Summary() string {
 		counts[s.Kind]++
 	}
 	var parts []string
-	for _, k := range []Kind{KindTable, KindSubject, KindCompatibility, KindTopic} {
+	for _, k := range []Kind{KindTable, KindSubject, KindCompatibility, KindRight, KindTopic} {
 		if counts[k] > 0 {
 			parts = append(parts, fmt.Sprintf("%d × %s", counts[k], k))
 		}
@@ -171,8 +202,8 @@ func (p *Plan) refuse(kind Kind, object, reason, do string, details ...string) {
 	p.Refused = append(p.Refused, Refusal{Kind: kind, Object: object, Reason: reason, Do: do, Details: details})
 }
 
-func (p *Plan) note(object, format string, args ...any) {
-	p.Notes = append(p.Notes, Note{Object: object, Text: fmt.Sprintf(format, args...)})
+func (p *Plan) note(kind Kind, object, format string, args ...any) {
+	p.Notes = append(p.Notes, Note{Kind: kind, Object: object, Text: fmt.Sprintf(format, args...)})
 }
 
 func (p *Plan) step(s Step) { p.Steps = append(p.Steps, s) }

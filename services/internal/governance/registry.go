@@ -18,7 +18,7 @@ const sharedLevel = avro.LevelFullTransitive
 // planRegistry compares subjects and their levels, a shared type before its users.
 func (g *Governance) planRegistry(ctx context.Context, p *Plan) error {
 	if g.deps.Registry == nil {
-		p.note("schema registry", "not asked, subjects and levels are left out")
+		p.note(KindSubject, "", "the schema registry was not asked, subjects and levels are left out")
 		return nil
 	}
 	for _, s := range g.deps.Subjects {
@@ -28,6 +28,16 @@ func (g *Governance) planRegistry(ctx context.Context, p *Plan) error {
 		}
 		if err := g.planSubject(ctx, p, s, wanted); err != nil {
 			return err
+		}
+	}
+	all, err := g.deps.Registry.Subjects(ctx)
+	if err != nil {
+		return err
+	}
+	slices.Sort(all)
+	for _, name := range all {
+		if _, err := g.subject(name); err != nil {
+			p.note(KindSubject, name, "no contract names it and no schema here is of it; it is left alone")
 		}
 	}
 	return nil
@@ -60,40 +70,77 @@ func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject
 	if own {
 		set.From, set.What = string(level), fmt.Sprintf("%s → %s", level, wanted)
 	}
-	register := Step{Kind: KindSubject, Action: ActionRegister, Object: s.Name, What: "register schemas/" + s.Path}
 	levelChanges := !own || level != wanted
-	if !registered {
-		versions, err := g.deps.Registry.LiveVersions(ctx, s.Name)
-		if err != nil {
-			return err
+	if registered {
+		p.Unchanged++
+		if levelChanges {
+			p.step(set)
+		} else {
+			p.Unchanged++
 		}
-		if len(versions) > 0 {
-			register.From, register.To = fmt.Sprintf("version %d", versions[len(versions)-1].Version), "a new version"
-			register.What += fmt.Sprintf(" as the version after %d", versions[len(versions)-1].Version)
-			if ok, err := g.compatible(p, s, wanted, versions); !ok || err != nil {
+		return nil
+	}
+	register := Step{Kind: KindSubject, Action: ActionRegister, Object: s.Name, What: "register schemas/" + s.Path}
+	versions, err := g.deps.Registry.LiveVersions(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	levelFirst := false
+	if len(versions) > 0 {
+		latest := versions[len(versions)-1].Version
+		register.From, register.To = fmt.Sprintf("version %d", latest), "a new version"
+		register.What += fmt.Sprintf(" as the version after %d", latest)
+		if !own {
+			// The registry holds a subject without a level of its own to its global one.
+			if level, err = g.deps.Registry.GlobalCompatibility(ctx); err != nil {
 				return err
 			}
 		}
+		ok, err := g.accepted(p, s, level, wanted, versions)
+		if !ok || err != nil {
+			return err
+		}
+		levelFirst = implies(level, wanted)
 	}
 	switch {
-	case registered && !levelChanges:
-		p.Unchanged += 2
-	case registered:
-		p.Unchanged++
-		p.step(set)
 	case !levelChanges:
 		p.Unchanged++
 		p.step(register)
-	case own && !implies(wanted, level):
-		// The level loosens (or turns): the schema may only pass afterwards.
+	case levelFirst:
+		// The level loosens: the schema may only pass afterwards.
 		p.step(set)
 		p.step(register)
 	default:
-		// The level tightens, or the subject is new: a registry may not know a level for a subject without versions.
+		// The level tightens, or turns and the schema satisfies both; or the subject is new: a registry may not know a level
+		// for a subject without versions.
 		p.step(register)
 		p.step(set)
 	}
 	return nil
+}
+
+// accepted tells whether a new version may come: compatible at the wanted level with all that live, so that a refusal comes
+// before the first change; and where that and the level in force demand different things (BACKWARD, then FORWARD) at both.
+// Whichever is there while the version is registered must let it pass, and who trusted the old one still has its records.
+func (g *Governance) accepted(p *Plan, s schemas.Subject, inForce, wanted avro.Level, versions []registry.Schema) (bool, error) {
+	failed, details, err := g.judge(s, wanted, versions)
+	if err != nil {
+		return false, err
+	}
+	if failed > 0 {
+		p.refuse(KindSubject, s.Name, fmt.Sprintf("schemas/%s is incompatible at level %s with %d live version(s)", s.Path, wanted, failed),
+			"give new fields a default and keep the old ones, or make a new major version: a new topic", details...)
+		return false, nil
+	}
+	if implies(wanted, inForce) || implies(inForce, wanted) {
+		return true, nil
+	}
+	if failed, details, err = g.judge(s, inForce, versions); err != nil || failed == 0 {
+		return err == nil, err
+	}
+	p.refuse(KindSubject, s.Name, fmt.Sprintf("the level turns from %s to %s, neither includes the other, and schemas/%s satisfies only the new one: %d live version(s) fail at the old",
+		inForce, wanted, s.Path, failed), "change the level alone first, and the schema afterwards", details...)
+	return false, nil
 }
 
 // implies tells whether level a demands everything that b does.
@@ -104,38 +151,32 @@ func implies(a, b avro.Level) bool {
 	return (a.Backward() || !b.Backward()) && (a.Forward() || !b.Forward()) && (a.Transitive() || !b.Transitive())
 }
 
-// compatible checks a new version against all that live, at the contract's level, with the same engine as the offline
-// check, and refuses the plan when it is not.
-func (g *Governance) compatible(p *Plan, s schemas.Subject, wanted avro.Level, versions []registry.Schema) (bool, error) {
+// judge counts the versions that a schema is incompatible with at a level, and says why.
+func (g *Governance) judge(s schemas.Subject, level avro.Level, versions []registry.Schema) (int, []string, error) {
 	text, err := g.selfContained(s)
 	if err != nil {
-		return false, err
+		return 0, nil, err
 	}
 	candidate, err := avro.Parse(text, nil)
 	if err != nil {
-		return false, fmt.Errorf("schemas/%s: %w", s.Path, err)
+		return 0, nil, fmt.Errorf("schemas/%s: %w", s.Path, err)
 	}
 	var earlier []avro.Version
 	for _, v := range versions {
 		old, err := avro.Parse(v.Text, nil, avro.KeepInvalidDefaults())
 		if err != nil {
-			return false, fmt.Errorf("subject %s version %d in the registry: %w", s.Name, v.Version, err)
+			return 0, nil, fmt.Errorf("subject %s version %d in the registry: %w", s.Name, v.Version, err)
 		}
 		earlier = append(earlier, avro.Version{Number: v.Version, Schema: old})
 	}
-	failed := wanted.CheckAll(candidate, earlier)
-	if len(failed) == 0 {
-		return true, nil
-	}
+	failed := level.CheckAll(candidate, earlier)
 	var details []string
 	for _, verdict := range failed {
 		for _, found := range slices.Concat(verdict.Backward, verdict.Forward) {
 			details = append(details, fmt.Sprintf("version %d: %s at %s: %s", verdict.Version.Number, found.Type, found.Location, found.Message))
 		}
 	}
-	p.refuse(KindSubject, s.Name, fmt.Sprintf("schemas/%s is incompatible at level %s with %d live version(s)", s.Path, wanted, len(failed)),
-		"give new fields a default and keep the old ones, or make a new major version: a new topic", details...)
-	return false, nil
+	return len(failed), details, nil
 }
 
 func (g *Governance) selfContained(s schemas.Subject) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,29 +15,37 @@ import (
 // planTables compares the tables of the contracts that ask for a sink.
 func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 	if g.deps.Tables == nil {
-		p.note("clickhouse", "not asked, tables are left out")
+		p.note(KindTable, "", "ClickHouse was not asked, tables are left out")
 		return nil
 	}
 	database, err := g.deps.Tables.Database(ctx)
 	if err != nil {
 		return fmt.Errorf("asking ClickHouse for its database: %w", err)
 	}
+	named := map[string]bool{}
 	for _, c := range g.deps.Contracts {
 		if c.Sink == nil {
 			continue
 		}
+		named[c.Sink.Table] = true
 		if err := g.planTable(ctx, p, c, database); err != nil {
 			return fmt.Errorf("contract %s: %w", c.ID, err)
+		}
+	}
+	all, err := g.deps.Tables.List(ctx, database)
+	if err != nil {
+		return err
+	}
+	slices.Sort(all)
+	for _, name := range all {
+		if !named[name] {
+			p.note(KindTable, name, "no contract names it; it is left alone")
 		}
 	}
 	return nil
 }
 
 func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract, database string) error {
-	text, err := g.schemaOf(c)
-	if err != nil {
-		return err
-	}
 	spec, err := ddl.SpecOf(c, database)
 	if err != nil {
 		return err
@@ -46,6 +55,10 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 		return err
 	}
 	if len(existing.Columns) == 0 {
+		text, err := g.schemaOf(c)
+		if err != nil {
+			return err
+		}
 		statement, err := ddl.CreateSpec(spec, text, g.config.DDL)
 		if err != nil {
 			return err
@@ -53,23 +66,159 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 		p.step(Step{Kind: KindTable, Action: ActionCreate, Object: c.Sink.Table, What: "create", SQL: statement})
 		return nil
 	}
-	wanted, err := ddl.ColumnsOf(text, spec.Columns)
-	if err != nil {
-		return err
-	}
 	before := len(p.Steps) + len(p.Refused)
-	statements, err := ddl.Alter(spec, existing.Columns, wanted, g.config.DDL)
-	if err != nil {
-		p.refuse(KindTable, c.Sink.Table, strings.ReplaceAll(err.Error(), "\n", "; "), "see contracts/"+c.File)
-	}
-	for _, statement := range statements {
-		p.step(Step{Kind: KindTable, Action: ActionAlter, Object: c.Sink.Table, What: "alter", SQL: statement})
+	if err := g.compareColumns(ctx, p, c, spec, existing.Columns); err != nil {
+		return err
 	}
 	compareStorage(p, spec, existing, g.config.DDL)
 	if len(p.Steps)+len(p.Refused) == before {
 		p.Unchanged++
 	}
 	return nil
+}
+
+// compareColumns adds and changes what it may, refuses what would lose rows, and names what no schema does.
+func (g *Governance) compareColumns(ctx context.Context, p *Plan, c contract.Contract, spec ddl.Spec, existing []ddl.ExistingColumn) error {
+	text, err := g.schemaOf(c)
+	if err != nil {
+		return err
+	}
+	wanted, err := ddl.ColumnsOf(text, spec.Columns)
+	if err != nil {
+		return err
+	}
+	if existing, err = g.inOurWords(ctx, existing, wanted); err != nil {
+		return err
+	}
+	statements, err := ddl.Alter(spec, existing, wanted, g.config.DDL)
+	if err != nil {
+		p.refuse(KindTable, c.Sink.Table, strings.ReplaceAll(err.Error(), "\n", "; "), "see contracts/"+c.File)
+	}
+	for _, statement := range statements {
+		p.step(Step{Kind: KindTable, Action: ActionAlter, Object: c.Sink.Table, What: "alter", SQL: statement})
+	}
+	for _, have := range existing {
+		if !slices.ContainsFunc(wanted, func(w ddl.Column) bool { return w.Name == have.Name }) {
+			p.note(KindTable, c.Sink.Table, "column %s (%s) is of no field of schemas for %s; it is left alone", have.Name, have.Type, c.Subject)
+		}
+	}
+	return nil
+}
+
+// inOurWords replaces defaults by the wanted expression where ClickHouse only writes the same one differently (1000 as
+// 1000.), so that a plan shows no difference that is none.
+func (g *Governance) inOurWords(ctx context.Context, existing []ddl.ExistingColumn, wanted []ddl.Column) ([]ddl.ExistingColumn, error) {
+	existing = slices.Clone(existing)
+	for i, have := range existing {
+		j := slices.IndexFunc(wanted, func(w ddl.Column) bool { return w.Name == have.Name })
+		if j < 0 || have.Default == "" || wanted[j].Default == "" || have.Default == wanted[j].Default {
+			continue
+		}
+		normal, err := g.deps.Tables.Normal(ctx, wanted[j].Default)
+		if err != nil {
+			return nil, fmt.Errorf("column %s, default %s: %w", have.Name, wanted[j].Default, err)
+		}
+		if normal == have.Default {
+			existing[i].Default = wanted[j].Default
+		}
+	}
+	return existing, nil
+}
+
+// planColumns is planTables for a registration: only columns, and only of tables that exist. A table that is not there yet
+// has no rows to be right for; `streamforge apply` makes it.
+func (g *Governance) planColumns(ctx context.Context, p *Plan) error {
+	if g.deps.Tables == nil {
+		return g.columnsFromVersions(ctx, p)
+	}
+	database, err := g.deps.Tables.Database(ctx)
+	if err != nil {
+		return fmt.Errorf("asking ClickHouse for its database: %w", err)
+	}
+	for _, c := range g.deps.Contracts {
+		if c.Sink == nil {
+			continue
+		}
+		spec, err := ddl.SpecOf(c, database)
+		if err != nil {
+			return err
+		}
+		existing, err := g.deps.Tables.Describe(ctx, database, c.Sink.Table)
+		if err != nil {
+			return err
+		}
+		if len(existing.Columns) == 0 {
+			p.note(KindTable, c.Sink.Table, "it does not exist yet; `streamforge apply` makes it")
+			continue
+		}
+		if err := g.compareColumns(ctx, p, c, spec, existing.Columns); err != nil {
+			return fmt.Errorf("contract %s: %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
+// columnsFromVersions says, without a ClickHouse, which columns the sinks of new versions need: the difference between the
+// latest registered version and this build's.
+func (g *Governance) columnsFromVersions(ctx context.Context, p *Plan) error {
+	for _, c := range g.deps.Contracts {
+		if c.Sink == nil || g.deps.Registry == nil {
+			continue
+		}
+		statements, err := g.statementsSince(ctx, c)
+		if err != nil {
+			return fmt.Errorf("contract %s: %w", c.ID, err)
+		}
+		switch {
+		case len(statements) == 0:
+		case g.config.SinkLater:
+			p.note(KindTable, c.Sink.Table, "before the first record of the new version, as SINK=later promises: %s", strings.Join(statements, "; "))
+		default:
+			p.refuse(KindTable, c.Sink.Table, fmt.Sprintf("its columns come before the schema, and no ClickHouse was given; %d statement(s) are needed", len(statements)),
+				"set CLICKHOUSE_URL, or run them yourself and say SINK=later", statements...)
+		}
+	}
+	return nil
+}
+
+func (g *Governance) statementsSince(ctx context.Context, c contract.Contract) ([]string, error) {
+	versions, err := g.deps.Registry.LiveVersions(ctx, c.Subject)
+	if err != nil || len(versions) == 0 {
+		return nil, err // A new product's table is made whole by apply.
+	}
+	spec, err := ddl.SpecOf(c, "")
+	if err != nil {
+		return nil, err
+	}
+	text, err := g.schemaOf(c)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := ddl.ColumnsOf(text, spec.Columns)
+	if err != nil {
+		return nil, err
+	}
+	before, err := ddl.ColumnsOf(versions[len(versions)-1].Text, optionsWithin(spec.Columns, versions[len(versions)-1].Text))
+	if err != nil {
+		return nil, fmt.Errorf("version %d of %s: %w", versions[len(versions)-1].Version, c.Subject, err)
+	}
+	return ddl.Alter(spec, ddl.Existing(before), wanted, g.config.DDL)
+}
+
+// optionsWithin leaves out what the contract says about columns that an earlier version did not have.
+func optionsWithin(options map[string]ddl.ColumnOptions, schemaText string) map[string]ddl.ColumnOptions {
+	plain, err := ddl.ColumnsOf(schemaText, nil)
+	if err != nil {
+		// What has no column without its options needs them; all are given and what does not fit is reported there.
+		return options
+	}
+	within := map[string]ddl.ColumnOptions{}
+	for _, column := range plain {
+		if o, ok := options[column.Name]; ok {
+			within[column.Name] = o
+		}
+	}
+	return within
 }
 
 var (

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// planTopics compares the topics of the contracts; topics that no contract names are not looked at.
+// planTopics compares the topics of the contracts, and names those that no contract does.
 func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 	if g.deps.Topics == nil {
-		p.note("kafka", "not asked, topics are left out")
+		p.note(KindTopic, "", "Kafka was not asked, topics are left out")
 		return nil
 	}
 	var names []string
@@ -23,7 +23,7 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 		return fmt.Errorf("describing %d topics: %w", len(names), err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.config.TopicOverrides)) {
-		p.note("topics", "%s is %s on this cluster instead of what the contracts say, as intended: %s", name, g.config.TopicOverrides[name], g.config.OverrideReason)
+		p.note(KindTopic, "", "%s is %s on this cluster instead of what the contracts say, as intended: %s", name, g.config.TopicOverrides[name], g.config.OverrideReason)
 	}
 	for _, name := range names {
 		wanted := g.wantedTopic(name)
@@ -36,6 +36,17 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 			continue
 		}
 		g.compareTopic(p, wanted, have)
+	}
+	all, err := g.deps.Topics.List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing topics: %w", err)
+	}
+	slices.Sort(all)
+	for _, name := range all {
+		// A name that begins so belongs to the broker (__consumer_offsets) or the registry (_schemas).
+		if !strings.HasPrefix(name, "_") && !slices.Contains(names, name) {
+			p.note(KindTopic, name, "no contract names it; it is left alone")
+		}
 	}
 	return nil
 }
@@ -70,7 +81,7 @@ func (g *Governance) compareTopic(p *Plan, wanted, have Topic) {
 	}
 	// A bound in bytes that the contract does not know can end a record's life before its retention.
 	if bytes := have.Configs["retention.bytes"]; bytes != "" && bytes != "-1" && wanted.Configs["retention.bytes"] == "" {
-		p.note(wanted.Name, "the broker keeps at most %s bytes a partition, its own setting: records may go before their retention", bytes)
+		p.note(KindTopic, wanted.Name, "the broker keeps at most %s bytes a partition, its own setting: records may go before their retention", bytes)
 	}
 	if same {
 		p.Unchanged++

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -16,15 +17,46 @@ import (
 
 // Admin is what of *kafka.Admin is needed.
 type Admin interface {
+	ListTopics(ctx context.Context) ([]string, error)
 	Describe(ctx context.Context, topics ...string) (map[string]kafka.TopicDescription, error)
 	Create(ctx context.Context, topics []kafka.NewTopic) error
 	AlterConfigs(ctx context.Context, topic string, configs map[string]string) error
+	ACLs(ctx context.Context) ([]kafka.ACL, error)
+	CreateACLs(ctx context.Context, rights ...kafka.ACL) error
+	DeleteACLs(ctx context.Context, rights ...kafka.ACL) error
+}
+
+// Rights makes an Admin's access rights governable.
+func Rights(admin Admin) governance.Rights { return rights{admin} }
+
+type rights struct{ admin Admin }
+
+func (r rights) List(ctx context.Context) ([]governance.Right, error) {
+	found, err := r.admin.ACLs(ctx)
+	if errors.Is(err, kafka.ErrNoAuthorizer) {
+		return nil, governance.ErrNoAuthorizer
+	}
+	all := make([]governance.Right, len(found))
+	for i, a := range found {
+		all[i] = governance.Right(a)
+	}
+	return all, err
+}
+
+func (r rights) Grant(ctx context.Context, right governance.Right) error {
+	return r.admin.CreateACLs(ctx, kafka.ACL(right))
+}
+
+func (r rights) Revoke(ctx context.Context, right governance.Right) error {
+	return r.admin.DeleteACLs(ctx, kafka.ACL(right))
 }
 
 // Topics makes an Admin governable.
 func Topics(admin Admin) governance.Topics { return topics{admin} }
 
 type topics struct{ admin Admin }
+
+func (t topics) List(ctx context.Context) ([]string, error) { return t.admin.ListTopics(ctx) }
 
 func (t topics) Describe(ctx context.Context, names ...string) (map[string]governance.Topic, error) {
 	found, err := t.admin.Describe(ctx, names...)
@@ -39,7 +71,12 @@ func (t topics) Describe(ctx context.Context, names ...string) (map[string]gover
 }
 
 func (t topics) Create(ctx context.Context, topic governance.Topic, replication int) error {
-	return t.admin.Create(ctx, []kafka.NewTopic{{Name: topic.Name, Partitions: topic.Partitions, Replication: replication, Configs: topic.Configs}})
+	err := t.admin.Create(ctx, []kafka.NewTopic{{Name: topic.Name, Partitions: topic.Partitions, Replication: replication, Configs: topic.Configs}})
+	if kafka.TopicAlreadyExists(err) {
+		// Somebody applies at the same time; what the topic is like is looked at when all is done.
+		return nil
+	}
+	return err
 }
 
 func (t topics) AlterConfigs(ctx context.Context, topic string, configs map[string]string) error {
@@ -63,6 +100,27 @@ func (t tables) Database(ctx context.Context) (string, error) {
 	return name, err
 }
 
+func (t tables) List(ctx context.Context, database string) ([]string, error) {
+	var all []string
+	err := t.each(ctx, "SELECT name FROM system.tables WHERE database = "+ddl.QuoteString(database), func(rows driver.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		all = append(all, name)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the tables of %s: %w", database, err)
+	}
+	return all, nil
+}
+
+func (t tables) Normal(ctx context.Context, expression string) (string, error) {
+	const begin = "SELECT "
+	var normal string
+	err := t.each(ctx, "SELECT formatQuerySingleLine("+ddl.QuoteString(begin+expression)+")", func(rows driver.Rows) error { return rows.Scan(&normal) })
+	return strings.TrimPrefix(normal, begin), err
+}
+
 func (t tables) Describe(ctx context.Context, database, table string) (governance.Table, error) {
 	var found governance.Table
 	where := " WHERE database = " + ddl.QuoteString(database)
@@ -72,9 +130,9 @@ func (t tables) Describe(ctx context.Context, database, table string) (governanc
 	if err != nil {
 		return found, fmt.Errorf("reading system.tables of %s.%s: %w", database, table, err)
 	}
-	err = t.each(ctx, "SELECT name, type, default_kind FROM system.columns"+where+" AND table = "+ddl.QuoteString(table)+" ORDER BY position", func(rows driver.Rows) error {
+	err = t.each(ctx, "SELECT name, type, default_kind, default_expression FROM system.columns"+where+" AND table = "+ddl.QuoteString(table)+" ORDER BY position", func(rows driver.Rows) error {
 		var c ddl.ExistingColumn
-		err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind)
+		err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind, &c.Default)
 		found.Columns = append(found.Columns, c)
 		return err
 	})
