@@ -41,11 +41,10 @@ func Touches(a, b string) bool {
 
 // FieldAt returns the type at a path of a schema. The error names the first step that leads nowhere.
 func FieldAt(s *avro.Schema, path string) (*avro.Schema, error) {
-	steps := pathSteps(path)
-	for i, step := range steps {
+	for _, step := range pathSteps(path) {
 		next := descend(s, step)
 		if next == nil {
-			return nil, fmt.Errorf("%s has no %s", s.FullName(), strings.Join(steps[:i+1], ""))
+			return nil, fmt.Errorf("%s has no %s", s.FullName(), step)
 		}
 		s = next
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/streamforge/streamforge/services/internal/contract"
 )
 
 // refereeVersion of datacontract-cli, the standard's own checker: fixed, so that its next release does not break our tests.
@@ -48,6 +50,30 @@ func TestTheRefereeAcceptsEveryContract(t *testing.T) {
 	group.Wait()
 	if checked < 6 {
 		t.Errorf("only %d contracts found", checked)
+	}
+}
+
+// TestTheRefereeAcceptsWhatOurFormOffers: what no contract of the repository uses yet is the standard's too.
+func TestTheRefereeAcceptsWhatOurFormOffers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs a Python tool")
+	}
+	referee := installReferee(t)
+	text := strings.NewReplacer(
+		"      - name: trade_id\n", nestedFields+"      - name: trade_id\n",
+		"slaProperties:\n", "customProperties:\n  - {property: severities, value: {doc-removed: breaking}}\nslaProperties:\n",
+		"      - {property: messageKey,", "      - {property: partitioner, value: murmur2}\n      - {property: messageKey,",
+		"        physicalType: \"bytes.decimal(38,18)\"\n", "        physicalType: \"bytes.decimal(38,18)\"\n        classification: restricted\n        logicalTypeOptions: {minimum: 0, maximum: 1000}\n        customProperties: [{property: onViolation, value: divert}]\n",
+	).Replace(mustRead(t, tradesPath))
+	if _, problems := contract.Parse(tradesPath, []byte(text)); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	file := filepath.Join(t.TempDir(), "raw-trades.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), referee, "lint", file).CombinedOutput(); err != nil || strings.Contains(string(out), "has warnings") {
+		t.Errorf("datacontract lint: %v\n%s", err, out)
 	}
 }
 
