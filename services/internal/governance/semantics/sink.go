@@ -3,6 +3,7 @@ package semantics
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
@@ -44,35 +45,19 @@ func Table(base *Product, next Product, options ddl.Options) (TableChange, error
 	}
 	have, err := ddl.Columns(base.Contract, base.Schema.SelfContained())
 	if err != nil {
-		// The base could not be mapped either: there is no table to compare with.
-		have = nil
+		// The base could not be mapped to a table, so there is none yet.
+		return Table(nil, next, options)
 	}
 	return tableChange(spec, base.Contract, next.Contract, have, wanted, options), nil
 }
 
 func tableChange(spec ddl.Spec, base, next contract.Contract, have, wanted []ddl.Column, options ddl.Options) TableChange {
 	var t TableChange
-	old := map[string]ddl.Column{}
-	existing := make([]ddl.ExistingColumn, len(have))
-	for i, c := range have {
-		old[c.Name] = c
-		existing[i] = ddl.ExistingColumn{Name: c.Name, Type: c.Type.String()}
-		if c.Default != "" {
-			existing[i].DefaultKind = "DEFAULT"
-		}
-	}
-	still := map[string]bool{}
-	for _, c := range wanted {
-		still[c.Name] = true
-		if before, ok := old[c.Name]; ok && before.Default != c.Default && before.Type.Equal(c.Type) {
-			t.Statements = append(t.Statements, changeDefault(alter(spec, options), before, c)...)
-		}
-	}
-	statements, err := ddl.Alter(spec, existing, wanted, options)
-	t.Statements = append(t.Statements, statements...)
-	t.Refused = append(t.Refused, lines(err)...)
+	statements, err := ddl.Alter(spec, ddl.Existing(have), wanted, options)
+	t.Statements = statements
+	t.Refused = lines(err)
 	for _, c := range have {
-		if !still[c.Name] {
+		if !slices.ContainsFunc(wanted, func(w ddl.Column) bool { return w.Name == c.Name }) {
 			t.Stays = append(t.Stays, c.Name)
 		}
 	}
@@ -83,31 +68,13 @@ func tableChange(spec ddl.Spec, base, next contract.Contract, have, wanted []ddl
 		t.Refused = append(t.Refused, fmt.Sprintf("PARTITION BY %s cannot become %s: make a new table and copy the rows", from, to))
 	}
 	if base.Sink.TTLDays != next.Sink.TTLDays || base.Sink.TimeColumn != next.Sink.TimeColumn {
-		t.Statements = append(t.Statements, fmt.Sprintf("%s MODIFY TTL toDateTime(%s) + INTERVAL %d DAY", alter(spec, options), ddl.QuoteName(spec.TTLColumn), spec.TTLDays))
+		prefix := "ALTER TABLE " + spec.Name()
+		if options.Cluster != "" {
+			prefix += " ON CLUSTER " + ddl.QuoteName(options.Cluster)
+		}
+		t.Statements = append(t.Statements, fmt.Sprintf("%s MODIFY TTL toDateTime(%s) + INTERVAL %d DAY", prefix, ddl.QuoteName(spec.TTLColumn), spec.TTLDays))
 	}
 	return t
-}
-
-func alter(spec ddl.Spec, options ddl.Options) string {
-	prefix := "ALTER TABLE " + spec.Name()
-	if options.Cluster != "" {
-		prefix += " ON CLUSTER " + ddl.QuoteName(options.Cluster)
-	}
-	return prefix
-}
-
-// changeDefault: ClickHouse computes what a row from before the column lacks when the row is read. The old default is
-// therefore written into those rows first, and the statement waits until it is.
-func changeDefault(prefix string, before, after ddl.Column) []string {
-	name := ddl.QuoteName(after.Name)
-	var statements []string
-	if before.Default != "" {
-		statements = append(statements, prefix+" MATERIALIZE COLUMN "+name+" SETTINGS mutations_sync = 2")
-	}
-	if after.Default == "" {
-		return append(statements, prefix+" MODIFY COLUMN "+name+" REMOVE DEFAULT")
-	}
-	return append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT "+after.Default)
 }
 
 // lines of an error that joins others.
