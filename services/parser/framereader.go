@@ -27,6 +27,7 @@ func (b *badRecord) Error() string { return b.class + ": " + b.cause.Error() }
 // schemaSource is what the frame reader asks of the registry.
 type schemaSource interface {
 	SchemaByID(ctx context.Context, id int) (registry.Schema, error)
+	Under(ctx context.Context, id int, subject string) (bool, error)
 }
 
 // frameReader reads values of raw-frames written with any live version of its schema.
@@ -92,22 +93,32 @@ func (f *frameReader) projection(ctx context.Context, id int) (func(dst, body []
 		return project, nil
 	}
 	schema, err := f.source.SchemaByID(ctx, id)
-	switch {
-	case errors.Is(err, registry.ErrUnknownID):
+	if errors.Is(err, registry.ErrUnknownID) {
 		return nil, f.unknown(id, err)
-	case err != nil:
-		// A registry that was away denies nothing; when it is back, it is given its time again.
-		delete(f.denied, id)
-		return nil, &blockedError{"registry", fmt.Errorf("schema id %d: asking the registry: %w", id, err)}
 	}
-	delete(f.denied, id)
-	project, err := avro.NewProjection(schema.Text, f.own)
+	blocks := &blockedError{cause: "registry"}
 	if err != nil {
-		return nil, &blockedError{"schema", fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a parser that knows it: %w", id, err)}
+		blocks.err = fmt.Errorf("schema id %d: asking the registry: %w", id, err)
+	} else if project, err := avro.NewProjection(schema.Text, f.own); err != nil {
+		blocks.cause, blocks.err = "schema", fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a parser that knows it: %w", id, err)
+	} else {
+		delete(f.denied, id)
+		f.projections[id] = project
+		return project, nil
 	}
-	f.projections[id] = project
-	return project, nil
+	// A schema of Avro that cannot be read, or of no Avro: of another topic's record, which no newer build will read either?
+	if err == nil || errors.Is(err, registry.ErrRefused) {
+		if under, err := f.source.Under(ctx, id, framesSubject); err == nil && !under {
+			return nil, f.unknown(id, fmt.Errorf("it belongs to other subjects than %s", framesSubject))
+		}
+	}
+	// A registry that was away denies nothing; when it is back, it is given its time again.
+	delete(f.denied, id)
+	return nil, blocks
 }
+
+// framesSubject is the subject whose schemas the topic's records are written with.
+const framesSubject = "raw-frames-value"
 
 // unknown judges an id that the registry has just denied: the record is bad once that has lasted for the grace.
 func (f *frameReader) unknown(id int, err error) error {
@@ -122,7 +133,7 @@ func (f *frameReader) unknown(id int, err error) error {
 	}
 	f.denied[id] = d
 	if now.Sub(d.first) >= f.grace {
-		return &badRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s", id, f.grace)}
+		return &badRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s: %w", id, f.grace, err)}
 	}
-	return &blockedError{"unknown-id", fmt.Errorf("schema id %d: the registry does not know it; waiting up to %s before it counts as bad: %w", id, f.grace, err)}
+	return &blockedError{"unknown-id", fmt.Errorf("schema id %d: the registry does not know it for this topic; waiting up to %s before it counts as bad: %w", id, f.grace, err)}
 }

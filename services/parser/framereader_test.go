@@ -19,10 +19,14 @@ import (
 
 // answers is a registry that says what a test wants.
 type answers struct {
-	schema registry.Schema
-	err    error
-	asked  int
+	schema  registry.Schema
+	err     error
+	foreign bool // the id belongs to other subjects only
+	subject error
+	asked   int
 }
+
+func (a *answers) Under(context.Context, int, string) (bool, error) { return !a.foreign, a.subject }
 
 func (a *answers) SchemaByID(context.Context, int) (registry.Schema, error) {
 	a.asked++
@@ -119,6 +123,35 @@ func TestAnIDThatAppearsIsRead(t *testing.T) {
 	}
 	if source.asked != 2 || len(reader.denied) != 0 {
 		t.Errorf("asked %d times, %d denied", source.asked, len(reader.denied))
+	}
+}
+
+// A record of another topic is no newer version of this one's: it is bad after the time that an unknown id is given, unless
+// the registry cannot say.
+func TestASchemaOfAnotherSubjectIsBadAfterAMinute(t *testing.T) {
+	foreign := `{"type":"record","name":"RawTrade","namespace":"streamforge.market","fields":[{"name":"venue","type":"string"}]}`
+	for name, source := range map[string]*answers{
+		"Avro":     {schema: registry.Schema{ID: 7, Text: foreign}, foreign: true},
+		"Protobuf": {err: fmt.Errorf("schema id 7: %w", registry.ErrRefused), foreign: true},
+	} {
+		reader, now := clocked(t, source)
+		value := registry.AppendWireHeader(nil, 7)
+		read := func() error { return reader.read(t.Context(), value, new(records.Frame)) }
+		for range 3 {
+			if err := read(); causeOf(err) != "unknown-id" || !strings.Contains(err.Error(), "raw-frames-value") {
+				t.Fatalf("%s: %v", name, err)
+			}
+			*now = now.Add(20 * time.Second)
+		}
+		var bad *badRecord
+		if err := read(); !errors.As(err, &bad) || bad.class != deadletters.UnknownSchema {
+			t.Errorf("%s: %v", name, err)
+		}
+		source.subject = registry.ErrUnavailable
+		var blocked *blockedError
+		if err := read(); !errors.As(err, &blocked) || blocked.cause == "unknown-id" {
+			t.Errorf("%s, a registry that cannot say: %v", name, err)
+		}
 	}
 }
 

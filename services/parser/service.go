@@ -137,7 +137,7 @@ func (s *Service) tell(err error) {
 // refuses to go on when a schema or a topic is missing.
 func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	ids := map[string]int{}
-	for _, subject := range []string{"raw-frames-value", "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
+	for _, subject := range []string{framesSubject, "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
 		s.waits("the schema registry at %s (subject %s)", s.deps.Registry.URL(), subject)
 		id, err := s.deps.Registry.AwaitID(ctx, subject, s.deps.Log)
 		if err != nil {
@@ -149,7 +149,7 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
 		return nil, err
 	}
-	frameSchema, err := schemas.Get("raw-frames-value")
+	frameSchema, err := schemas.Get(framesSubject)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	if err != nil {
 		return nil, err
 	}
-	frames := newFrameReader(s.deps.Registry, ids["raw-frames-value"], own)
+	frames := newFrameReader(s.deps.Registry, ids[framesSubject], own)
 	if s.config.unknownIDGrace > 0 {
 		frames.grace = s.config.unknownIDGrace
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,9 @@ func TestAnIDThatTheRegistryDeniesIsDivertedAfterTheGrace(t *testing.T) {
 	f := binanceTrade("BTCUSDT", 0)
 	s.sendFrame(f)
 	s.send("binance/binance-0", f.AppendAvro(registry.AppendWireHeader(nil, 4711)), at)
+	// A schema that the registry knows, of another topic's records.
+	foreign := must[int](t)(s.schemas.ID(t.Context(), "raw-trades-value"))
+	s.send("binance/binance-0", f.AppendAvro(registry.AppendWireHeader(nil, foreign)), at)
 	f = binanceTrade("BTCUSDT", 1)
 	s.sendFrame(f)
 	s.flush()
@@ -82,8 +86,14 @@ func TestAnIDThatTheRegistryDeniesIsDivertedAfterTheGrace(t *testing.T) {
 	s.awaitReady(p, "")
 	p.stop()
 	letters := readAs[records.DeadLetter](s, deadletters.Topic)
-	if len(letters) != 1 || letters[0].ErrorClass != deadletters.UnknownSchema || letters[0].SchemaID.Value != 4711 || letters[0].Offset != 1 {
-		t.Errorf("letters %+v", letters)
+	slices.SortFunc(letters, func(a, b records.DeadLetter) int { return int(a.Offset - b.Offset) })
+	if len(letters) != 2 {
+		t.Fatalf("letters %+v", letters)
+	}
+	for i, id := range []int{4711, foreign} {
+		if l := letters[i]; l.ErrorClass != deadletters.UnknownSchema || l.SchemaID.Value != int64(id) || l.Offset != int64(i+1) {
+			t.Errorf("letter %+v", l)
+		}
 	}
 	s.checkTrades(2)
 }

@@ -58,16 +58,23 @@ func (d *decoders) get(ctx context.Context, id int) (*columnar.Plan, error) {
 	if errors.Is(err, registry.ErrUnknownID) {
 		return nil, d.deny(id, err)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, registry.ErrRefused) {
 		return nil, err
+	}
+	var plan *columnar.Plan
+	if err == nil {
+		if plan, err = d.compile(ctx, id, schema.Text); err == nil {
+			delete(d.denied, id)
+			d.plans[id] = plan
+			return plan, nil
+		}
+	}
+	// A record of another topic's is no newer version of this one's, for which one would have to wait.
+	if under, subjectErr := d.registry.Under(ctx, id, d.subject); subjectErr == nil && !under {
+		return nil, d.deny(id, fmt.Errorf("schema id %d belongs to other subjects than %s", id, d.subject))
 	}
 	delete(d.denied, id)
-	plan, err := d.compile(ctx, id, schema.Text)
-	if err != nil {
-		return nil, err
-	}
-	d.plans[id] = plan
-	return plan, nil
+	return nil, err
 }
 
 // deny waits until the registry has denied the id for long enough: a schema may be registered a moment after its first

@@ -56,6 +56,8 @@ type Client struct {
 	unknown  map[int]time.Time
 	ids      map[string]int
 	inFlight singleflight.Group
+
+	elsewhere map[elsewhere]time.Time // guarded by mutex
 }
 
 // New makes a Client; it does not connect.
@@ -68,7 +70,7 @@ func New(config Config, registerer prometheus.Registerer) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: config, unknown: map[int]time.Time{}, ids: map[string]int{}}
+	c := &Client{config: config, unknown: map[int]time.Time{}, ids: map[string]int{}, elsewhere: map[elsewhere]time.Time{}}
 	c.http = &http.Client{Transport: transport, Timeout: config.timeout()}
 	c.byID.Store(&map[int]*Schema{})
 	if c.metrics, err = newMetrics(registerer, func() float64 { return float64(len(*c.byID.Load())) }); err != nil {
@@ -196,6 +198,44 @@ func (c *Client) loadByID(ctx context.Context, id int) (*Schema, error) {
 	s.ID, s.Subject, s.Version = id, "", 0
 	c.remember(&s)
 	return &s, nil
+}
+
+// Under says whether the subject holds a schema of this id. One that belongs to other subjects only tells nothing about the
+// topic's future: the record is not from a newer program, it is in the wrong topic. A no is kept for a second, like an
+// unknown id.
+func (c *Client) Under(ctx context.Context, id int, subject string) (bool, error) {
+	key := elsewhere{id, subject}
+	c.mutex.Lock()
+	since, known := c.elsewhere[key]
+	c.mutex.Unlock()
+	if known && time.Since(since) < unknownFor {
+		return false, nil
+	}
+	var all []struct {
+		Subject string `json:"subject"`
+	}
+	doing := fmt.Sprintf("asking for the subjects of schema id %d", id)
+	if err := c.classify(doing, c.call(ctx, http.MethodGet, "/schemas/ids/"+strconv.Itoa(id)+"/versions", nil, &all)); err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		if s.Subject == subject {
+			return true, nil
+		}
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if len(c.elsewhere) >= maxCached {
+		clear(c.elsewhere)
+	}
+	c.elsewhere[key] = time.Now()
+	return false, nil
+}
+
+// elsewhere is an id that a subject does not hold.
+type elsewhere struct {
+	id      int
+	subject string
 }
 
 func (c *Client) rememberUnknown(id int) {

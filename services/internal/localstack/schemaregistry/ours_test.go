@@ -332,5 +332,10 @@ func ownClient(t *testing.T, client *registry.Client) {
 		if ok, messages, err := client.CheckCompatibility(t.Context(), s); err != nil || !ok {
 			t.Errorf("%s: %v %v", s.Name, messages, err)
 		}
+		for subject, want := range map[string]bool{s.Name: true, "of-another-topic-value": false} {
+			if under, err := client.Under(t.Context(), id, subject); err != nil || under != want {
+				t.Errorf("id %d under %s: %v %v", id, subject, under, err)
+			}
+		}
 	}
 }
