@@ -98,6 +98,9 @@ func dialError(address string, response *http.Response, err error) error {
 	switch {
 	case response != nil && response.StatusCode == http.StatusSwitchingProtocols:
 		return fmt.Errorf("connecting to %s: %w", address, err)
+	case response != nil && wantsPeace(response.StatusCode):
+		after := retryAfter(response.Header, time.Now())
+		return &peaceError{after, fmt.Errorf("connecting to %s: the venue answered %s and wants to be left alone for %s", address, response.Status, after)}
 	case response != nil:
 		return fmt.Errorf("connecting to %s: the venue answered %s; check the address, and whether the venue lets this machine in", address, response.Status)
 	case errors.As(err, &request):
@@ -105,6 +108,12 @@ func dialError(address string, response *http.Response, err error) error {
 		err = request.Err
 	}
 	return fmt.Errorf("connecting to %s: %w; check this machine's network, or give the feed another address (websocket)", address, err)
+}
+
+// peaceError is a refusal that says for how long; to come back before may prolong it.
+type peaceError struct {
+	after time.Duration
+	error
 }
 
 // start runs the connection until it ends or is ended.

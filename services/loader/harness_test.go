@@ -37,6 +37,7 @@ type testVenue struct {
 	server   *httptest.Server
 	accepted chan *peer
 	refuse   func() int // HTTP status to refuse a connection with; 0 accepts
+	patience string     // Retry-After of a refusal
 	mu       sync.Mutex
 	depth    func(symbol string) (status int, header http.Header, body string)
 	asked    []string
@@ -59,6 +60,9 @@ func newTestVenue(t testing.TB) *testVenue {
 		}
 		if v.refuse != nil {
 			if status := v.refuse(); status != 0 {
+				if v.patience != "" {
+					w.Header().Set("Retry-After", v.patience)
+				}
 				w.WriteHeader(status)
 				return
 			}

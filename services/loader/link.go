@@ -147,6 +147,10 @@ func (l *link) connect(ctx context.Context, retry *backoff.ExponentialBackOff, c
 		l.metrics.add(l.metrics.dialFailures)
 		l.setState(err.Error())
 		wait := retry.NextBackOff()
+		var peace *peaceError
+		if errors.As(err, &peace) {
+			wait = max(wait, peace.after+jitter(firstRetry))
+		}
 		if complaint.due(err) {
 			l.log.Warn("cannot connect; trying again", "error", err.Error(), "next_attempt_in", wait.Round(time.Millisecond).String())
 		}

@@ -104,6 +104,25 @@ func TestAVenueThatRefusesConnectionsIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestAVenueThatLimitsConnectionsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	var first atomic.Int64
+	r.venue.patience = "3"
+	r.venue.refuse = func() int {
+		if first.CompareAndSwap(0, time.Now().UnixMilli()) {
+			return http.StatusTooManyRequests
+		}
+		return 0
+	}
+	r.start()
+	r.venue.accept(t)
+	if waited := time.Now().UnixMilli() - first.Load(); waited < 3000 {
+		t.Fatalf("connected again after %d ms", waited)
+	}
+	r.mustStop()
+}
+
 // A venue that cannot be reached: one line that names the address, the cause and what to look at, however often it is tried
 // and whatever port it is tried from; /readyz says the same; and the pauses grow.
 func TestAVenueThatCannotBeReachedIsOneClearLine(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,6 +119,29 @@ func TestARestartTakesUpAfterTheTailWithAGap(t *testing.T) {
 	}
 	if last := before[len(before)-1]; restart[0].From.UnixMicro() != last.ReceivedAt {
 		t.Fatalf("gap from %s, last record at %s", restart[0].From, moment(last.ReceivedAt))
+	}
+}
+
+// Something that is no frame stands last under the feed's key: the start goes on from its time.
+func TestATailThatCannotBeReadIsNoReasonNotToStart(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string][]byte{
+		"no wire format": []byte("hello"), "unknown schema": registry.AppendWireHeader(nil, 99), "no frame": registry.AppendWireHeader(nil, 7),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, btc(venue.Trades))
+			at := time.Now().Add(-time.Hour).UnixMilli()
+			r.kafka.add(framesTopic, []byte(btcKey), value, at)
+			r.start()
+			r.venue.accept(t).send(trade("BTCUSDT", 1))
+			value := r.kafka.awaitKind(t, records.FrameGap)
+			r.mustStop()
+			var gap market.Gap
+			if err := json.Unmarshal(value.Payload, &gap); err != nil || gap.Reason != market.GapLoaderRestart || gap.From.UnixMilli() != at {
+				t.Fatalf("gap %+v, %v", gap, err)
+			}
+		})
 	}
 }
 

@@ -331,6 +331,24 @@ func (m *memoryKafka) await(t testing.TB, key string, what string, ok func([]pub
 	}
 }
 
+// awaitKind waits for the first record of a kind under btcKey, passing over what is no frame.
+func (m *memoryKafka) awaitKind(t testing.TB, kind records.FrameKind) (p published) {
+	t.Helper()
+	waitFor(t, "a record of kind "+kind.String(), func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		topic := m.topics[framesTopic]
+		for _, r := range topic.records[partitionOf(btcKey, topic.Partitions)] {
+			_, body, err := registry.ParseWire(r.Value)
+			if err == nil && p.DecodeAvro(body) == nil && p.Kind == kind {
+				return true
+			}
+		}
+		return false
+	})
+	return p
+}
+
 func summary(all []published) string {
 	text := ""
 	for i := range all {

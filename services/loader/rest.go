@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,14 +140,14 @@ func (r *restClient) fetch(ctx context.Context, request venue.SnapshotRequest) (
 	if used, ok := r.adapter.UsedWeight(response.Header); ok {
 		r.used = max(r.used, used)
 	}
-	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusTeapot {
+	if wantsPeace(response.StatusCode) {
 		pause := retryAfter(response.Header, r.now())
 		r.pausedUntil = r.now().Add(pause)
 		return nil, fmt.Errorf("asking for a snapshot: the venue answered %s and wants to be left alone for %s", response.Status, pause)
 	}
 	if response.StatusCode != http.StatusOK {
-		io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
-		return nil, fmt.Errorf("asking for a snapshot at %s: the venue answered %s", r.endpoint+request.Path, response.Status)
+		why, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+		return nil, fmt.Errorf("asking for a snapshot at %s: the venue answered %s: %s", r.endpoint+request.Path, response.Status, words(why))
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxFrameBytes+1))
 	if err != nil {
@@ -159,6 +160,21 @@ func (r *restClient) fetch(ctx context.Context, request venue.SnapshotRequest) (
 }
 
 var errRESTTooLarge = errors.New("REST body too large")
+
+// words makes one short line of an answer that is no snapshot.
+func words(body []byte) string {
+	const most = 200
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body), "?")), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// wantsPeace says that the venue refuses because too much was asked of it (429), or has banned the address (418).
+func wantsPeace(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusTeapot
+}
 
 // retryAfter reads the header in both of its forms.
 func retryAfter(h http.Header, now time.Time) time.Duration {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/records"
+	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
 // Consumer is what the loader needs of a Kafka consumer.
@@ -147,13 +149,17 @@ func (t *tailReader) window(ctx context.Context, part kafka.TopicPartition, star
 }
 
 func (t *tailReader) note(ctx context.Context, record *kafka.Record, ends map[string]tailEnd) error {
-	body, err := t.decode(ctx, record.Value)
-	if err != nil {
-		return fmt.Errorf("reading the tail of %s[%d] at offset %d: %w", record.Topic, record.Partition, record.Offset, err)
-	}
 	var frame records.Frame
-	if err := frame.DecodeAvro(body); err != nil {
+	body, err := t.decode(ctx, record.Value)
+	if err == nil {
+		err = frame.DecodeAvro(body)
+	}
+	switch {
+	case errors.Is(err, registry.ErrUnavailable) || ctx.Err() != nil:
 		return fmt.Errorf("reading the tail of %s[%d] at offset %d: %w", record.Topic, record.Partition, record.Offset, err)
+	case err != nil:
+		// Whoever wrote it, it stands in this feed's order; the time at which it was received is also the record's own.
+		frame = records.Frame{ReceivedAt: record.TimestampMs * 1000}
 	}
 	key := string(record.Key)
 	before := ends[key]

@@ -2,8 +2,8 @@
 // which are two endpoints with the same frames.
 //
 // Sources: the venue's v5 documentation (endpoints, ping every 20 s, 500 connections in 5 minutes, 10 arguments a spot
-// subscription, book depths 1, 50, 200 and 1000, u = 1 after a restart of the service). It publishes no message rate; ten a
-// second are well within what its own client sends.
+// subscription, 21,000 characters of arguments a connection, book depths 1, 50, 200 and 1000, u = 1 after a restart of the
+// service). It publishes no message rate; ten a second are well within what its own client sends.
 package bybit
 
 import (
@@ -60,9 +60,9 @@ func (Adapter) WebSocketURL() string { return "wss://stream.bybit.com" }
 // RESTURL is the live endpoint; nothing is fetched from it.
 func (Adapter) RESTURL() string { return "https://api.bybit.com" }
 
-// Limits are the published ones.
+// Limits are the published ones; 500 topics of the longest kind are 20,000 characters.
 func (Adapter) Limits() venue.Limits {
-	return venue.Limits{MessagesPerSecond: 10, ConnectionsPerMinute: 100}
+	return venue.Limits{MessagesPerSecond: 10, ConnectionsPerMinute: 100, StreamsPerConnection: 500}
 }
 
 // Liveness: the venue asks for a ping every 20 s; its pong is the sign of life.

@@ -145,6 +145,10 @@ func TestEverySymbolIsSubscribedByItself(t *testing.T) {
 	if len(again) != 2 || string(again[1].Payload) != `{"req_id":"resubscribe-BTCUSDT","op":"subscribe","args":["orderbook.200.BTCUSDT"]}` {
 		t.Errorf("%+v", again)
 	}
+	longest := "orderbook.1000.1000000BABYDOGEUSDT-25DEC26"
+	if n := bybit.New().Limits().StreamsPerConnection; n*len(longest) > 21_000 || n < 2 {
+		t.Errorf("%d topics of %d characters on a connection; the venue allows 21,000 characters", n, len(longest))
+	}
 	s.Depth = 5000
 	if _, err := spot.Adapter.Connect(s); err == nil || !strings.Contains(err.Error(), "5000") {
 		t.Error(err)
