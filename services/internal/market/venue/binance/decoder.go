@@ -230,7 +230,7 @@ func (d *Decoder) trade(ev *venue.Events, fault error) error {
 
 var (
 	errIncompleteTrade  = errors.New("reading trade: t (id) or m (maker side) is missing")
-	errIncompleteUpdate = errors.New("U, u, b or a is missing")
+	errIncompleteUpdate = errors.New("one of U, u, b and a is missing")
 	errIncompleteDepth  = errors.New("reading depth snapshot: lastUpdateId, bids or asks is missing")
 	errNoSymbol         = errors.New("reading depth snapshot: the body names no symbol, and the envelope has none")
 )
