@@ -179,6 +179,23 @@ func TestARefusedSubscriptionHarmsNoOther(t *testing.T) {
 	checkOrder(t, all)
 }
 
+// An error that is about none of the feed's symbols is no GAP: such a GAP would tell nobody anything.
+func TestARefusalThatNobodyCanBeBlamedForIsNoGap(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, btc(venue.Trades))
+	lines := &logLines{}
+	r.logTo(lines)
+	r.start()
+	p := r.venue.accept(t)
+	p.send(`{"error":{"code":3,"msg":"Invalid JSON: expected value"}}`)
+	p.send(trade("BTCUSDT", 1))
+	all := r.kafka.await(t, btcKey, "both frames", func(all []published) bool { return len(payloads(all)) == 2 })
+	r.mustStop()
+	if n := count(all, records.FrameGap); n != 0 || r.metric("subscriptions_refused_total") != 1 || lines.count("Invalid JSON") != 1 {
+		t.Fatalf("%d gaps, metric %v%s", n, r.metric("subscriptions_refused_total"), summary(all))
+	}
+}
+
 func krakenBook(kind string) string {
 	return fmt.Sprintf(`{"channel":"book","type":"%s","data":[{"symbol":"BTC/USD","bids":[{"price":57000.1,"qty":1.00000000}],"asks":[{"price":57000.2,"qty":1.00000000}],"checksum":1,"timestamp":"2024-01-01T00:00:00.000000Z"}]}`, kind)
 }

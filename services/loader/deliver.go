@@ -180,6 +180,11 @@ func alreadySubscribed(text string) bool {
 func (l *link) subscriptionRefused(c *connection, in *venue.Inspection, now int64) {
 	symbols := l.blamed(c, in)
 	l.metrics.add(l.metrics.refused)
+	if len(symbols) == 0 {
+		// A GAP of nobody tells a reader nothing; the venue's answer is published and this line names it.
+		l.log.Warn("the venue refuses something that none of the feed's symbols can be blamed for", "error", in.Error, "request_id", in.RequestID)
+		return
+	}
 	gap := market.Gap{Channel: "all", Reason: market.GapSubscriptionRefused, Detail: "the venue refused a subscription: " + in.Error, From: moment(now)}
 	if in.Channel != "" {
 		gap.Channel = string(in.Channel)
