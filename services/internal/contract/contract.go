@@ -39,6 +39,9 @@ type Contract struct {
 	SLA  []SLA
 	// Fields of the value, in the schema's order.
 	Fields []Field
+	// Quality holds the rules of the record as a whole, those of single fields are in Fields; each is JSON with its members in
+	// order and without the words for people.
+	Quality []string
 	// Severities that the product gives single rules instead of the table's (see package rule).
 	Severities rule.Overrides
 
@@ -126,6 +129,8 @@ type Field struct {
 	Fields []Field
 	// Items of an array.
 	Items *Field
+	// Quality rules, as in Contract.
+	Quality []string
 
 	pointer string
 }

@@ -44,6 +44,7 @@ type wireProperty struct {
 	CustomProperties                                             []wireCustom
 	Properties                                                   []wireProperty
 	Items                                                        *wireProperty
+	Quality                                                      []map[string]any
 }
 
 type wireContract struct {
@@ -54,6 +55,7 @@ type wireContract struct {
 		Name, PhysicalName string
 		Properties         []wireProperty
 		CustomProperties   []wireCustom
+		Quality            []map[string]any
 	}
 	SLAProperties []struct {
 		Property, Unit, Element string
@@ -99,6 +101,7 @@ func (d *decoder) contract() Contract {
 	d.custom(w.Schema[0].CustomProperties, "/schema/0").rest()
 	d.sla(&c, w)
 	d.servers(&c, w)
+	c.Quality = qualityRules(w.Schema[0].Quality)
 	c.Fields = d.fields(w.Schema[0].Properties, "/schema/0/properties")
 	if c.Sink != nil {
 		c.Sink.Columns = map[string]Column{}
@@ -243,12 +246,28 @@ func (d *decoder) field(p wireProperty, at string) Field {
 	}
 	custom.rest()
 	d.fieldRules(f, p.LogicalTypeOptions, at)
+	f.Quality = qualityRules(p.Quality)
 	f.Fields = d.fields(p.Properties, at+"/properties")
 	if p.Items != nil {
 		items := d.field(*p.Items, at+"/items")
 		f.Items = &items
 	}
 	return f
+}
+
+// qualityRules writes each rule in one way, so that two can be compared.
+func qualityRules(rules []map[string]any) []string {
+	var out []string
+	for _, r := range rules {
+		r = maps.Clone(r)
+		for _, words := range []string{"id", "name", "description", "businessImpact", "tags"} {
+			delete(r, words)
+		}
+		if text, err := json.Marshal(r); err == nil {
+			out = append(out, string(text))
+		}
+	}
+	return out
 }
 
 func collectColumns(columns map[string]Column, prefix string, fields []Field) {

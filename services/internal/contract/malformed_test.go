@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -120,11 +121,16 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	f.Add([]byte(aWaiver))
 	f.Add([]byte("a: [*b, &b {c: !!set d}]\n---\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, problems := contract.Parse("market/x.yaml", text)
 		_, consumerProblems := contract.ParseConsumer("consumers/x.yaml", text)
-		for _, p := range append(problems, consumerProblems...) {
+		w, waiverProblems := contract.ParseWaiver("waivers/x.yaml", text)
+		if len(waiverProblems) == 0 && (!w.Rule.Waivable() || w.Product == "" || w.Approver == "") {
+			t.Errorf("accepted without what a waiver needs: %+v", w)
+		}
+		for _, p := range slices.Concat(problems, consumerProblems, waiverProblems) {
 			if strings.ContainsAny(p.Error(), "\n\r") {
 				t.Errorf("more than one line: %q", p.Error())
 			}

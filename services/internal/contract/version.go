@@ -28,6 +28,8 @@ func (c Contract) CheckVersion(base Contract, schemaChanged bool) (r rule.Rule, 
 	case major != newMajor:
 		// The major is the topic's name; a contract that keeps its id cannot have another, and the form says so.
 		return "", "", ""
+	case schemaChanged && c.Version == base.Version:
+		return rule.VersionNotRaised, "the schema changed and the version is still " + base.Version, fmt.Sprintf("write version: %d.%d.0", major, minor+1)
 	case schemaChanged && newMinor != minor+1:
 		return rule.VersionNotRaised, fmt.Sprintf("the schema changed and version %s became %s", base.Version, c.Version), fmt.Sprintf("write version: %d.%d.0", major, minor+1)
 	case !schemaChanged && newMinor < minor, newMinor == minor && newPatch < patch:
@@ -56,23 +58,4 @@ func (c Contract) CheckNewVersion(base []Contract) (r rule.Rule, what, do string
 		return rule.VersionNotRaised, fmt.Sprintf("%s is major version %d and there is no %s before it", c.ID, major, before), "number major versions without a gap"
 	}
 	return "", "", ""
-}
-
-// LintVersions compares contracts with those of a base, product by product. schemaChanged tells whether the value's schema
-// of a product differs between the two.
-func LintVersions(base, next []Contract, schemaChanged func(product string) bool) Problems {
-	var problems Problems
-	for _, c := range next {
-		var r rule.Rule
-		var what, do string
-		if before, ok := Find(base, c.ID); ok {
-			r, what, do = c.CheckVersion(before, schemaChanged(c.ID))
-		} else {
-			r, what, do = c.CheckNewVersion(base)
-		}
-		if r != "" {
-			problems = append(problems, c.problem("/version", what, do))
-		}
-	}
-	return problems
 }

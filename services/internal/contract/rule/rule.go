@@ -77,6 +77,7 @@ const (
 	OwnerChanged           Rule = "owner-changed"
 	ClassificationLoosened Rule = "classification-loosened"
 	FieldRuleLoosened      Rule = "field-rule-loosened"
+	QualityLoosened        Rule = "quality-loosened"
 	ProductRemoved         Rule = "product-removed"
 	VersionNotRaised       Rule = "version-not-raised"
 	VersionWithoutChange   Rule = "version-without-change"
@@ -148,6 +149,7 @@ var table = []Info{
 	{OwnerChanged, Warning, "another team, or other people of it, answer for the product"},
 	{ClassificationLoosened, Breaking, "a field may be seen by more people than before, or is no longer classified"},
 	{FieldRuleLoosened, Warning, "a field's range is wider or gone, or its violation has a milder consequence"},
+	{QualityLoosened, Warning, "a quality rule is gone, or another one"},
 	{ProductRemoved, Breaking, "the product is retired or its contract is gone"},
 	{VersionNotRaised, Breaking, "the schema changed and the contract's minor version did not grow by one, or a new major does not begin at .0"},
 	{VersionWithoutChange, Warning, "the contract's minor version changed and the schema did not"},
@@ -179,6 +181,16 @@ func Find(r Rule) (Info, bool) {
 func (r Rule) Waivable() bool {
 	_, known := Find(r)
 	return known && r != WaiverExpired && r != WaiverUnmatched && r != WaiverUnapproved
+}
+
+// ConcernsReaders tells whether a finding of the rule can hurt who reads the product. The others are about how the product is
+// governed: they stop a change, and break nobody.
+func (r Rule) ConcernsReaders() bool {
+	switch r {
+	case VersionNotRaised, VersionWithoutChange, LevelLowered, SeverityLowered, OwnerChanged, FieldUndocumented, WaiverExpired, WaiverUnmatched, WaiverUnapproved:
+		return false
+	}
+	return true
 }
 
 // Overrides are a contract's own severities of single rules. Only the BASE's contract decides: a change cannot excuse

@@ -18,7 +18,7 @@ func (c *comparison) keys(base, next *avro.Schema) {
 		return
 	}
 	c.add(change{
-		rule: rule.KeyChanged, scope: "key", from: from, to: to, readers: c.readersOf(),
+		rule: rule.KeyChanged, scope: "key", from: from, to: to,
 		what: "the schema of the keys is another: the same key is other bytes, goes to another partition and is compacted apart", do: c.newMajor(),
 	})
 }
@@ -29,8 +29,6 @@ func normalText(s *avro.Schema) string {
 	}
 	return s.Normalized().SelfContained()
 }
-
-func (c *comparison) newMajor() string { return "make a new major version of " + c.product }
 
 // contracts compares what two contracts promise, apart from the table.
 func (c *comparison) contracts(base, next Product) {
@@ -50,7 +48,7 @@ func (c *comparison) value(r rule.Rule, path, from, to, what, do string) {
 	if from == to {
 		return
 	}
-	c.add(change{rule: r, scope: "contract", path: path, from: from, to: to, readers: c.readersOf(), what: fmt.Sprintf(what, from, to), do: do})
+	c.add(change{rule: r, scope: "contract", path: path, from: from, to: to, what: fmt.Sprintf(what, from, to), do: do})
 }
 
 func (c *comparison) topics(from, to contract.Contract) {

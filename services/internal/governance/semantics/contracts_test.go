@@ -122,6 +122,17 @@ func promiseEdits() []contractEdit {
 			b.Fields[i].Minimum, n.Fields[i].Minimum = &low, rapid.SampledFrom([]*float64{nil, &lower}).Draw(t, "is")
 			return one(rule.FieldRuleLoosened)
 		}},
+		{"a quality rule away", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
+			if len(b.Quality) == 0 {
+				return nil
+			}
+			n.Quality = nil
+			return one(rule.QualityLoosened)
+		}},
+		{"another quality rule of a field", always(rule.QualityLoosened, func(t *rapid.T, b, n *contract.Contract) {
+			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
+			b.Fields[i].Quality, n.Fields[i].Quality = []string{`{"metric":"nullValues","mustBe":0}`}, []string{`{"metric":"nullValues","mustBe":1}`}
+		})},
 		{"a milder consequence", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
 			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
 			b.Fields[i].OnViolation, n.Fields[i].OnViolation = "block", rapid.SampledFrom([]string{"", "divert", "count"}).Draw(t, "is")
@@ -184,7 +195,7 @@ func TestEverySingleEditOfAContractIsFound(t *testing.T) {
 		if back := semantics.Compare(changed[i], all[i], readers); slices.Equal(rulesOf(back), want) {
 			switch want[0] {
 			// These are as bad in either direction.
-			case rule.KeyChanged, rule.PartitionsChanged, rule.PartitionerChanged, rule.CleanupPolicyChanged, rule.OwnerChanged,
+			case rule.QualityLoosened, rule.KeyChanged, rule.PartitionsChanged, rule.PartitionerChanged, rule.CleanupPolicyChanged, rule.OwnerChanged,
 				rule.OrderByChanged, rule.PartitionByChanged, rule.ColumnTypeChanged:
 			default:
 				t.Errorf("%s is found in both directions: %+v", kind.name, back)
@@ -295,10 +306,12 @@ func TestASchemaThatChangesRaisesTheMinorByOne(t *testing.T) {
 	text := strings.Replace(realSchemas(t)["raw-trades-value"], `"fields":[`, `"fields":[{"name":"note","doc":"A remark.","type":"string","default":""},`, 1)
 	next.Schema = mustParse(t, text)
 	base.Contract.Version = "1.9.2"
+	readers := []contract.Consumer{{Group: "model", Reads: []contract.Read{{Product: "raw-trades", Fields: []string{"price"}}}}}
 	for version, want := range map[string]int{"1.9.2": 1, "1.10.0": 0, "1.11.0": 1, "1.8.0": 1} {
 		next.Contract.Version = version
-		found := semantics.Compare(base, next, nil)
-		if got := len(found); got != want || got == 1 && (found[0].Rule != rule.VersionNotRaised || !strings.Contains(found[0].Do, "1.10.0")) {
+		found := semantics.Compare(base, next, readers)
+		// It is nobody's reader who is hurt by a number.
+		if got := len(found); got != want || got == 1 && (found[0].Rule != rule.VersionNotRaised || len(found[0].Readers) > 0 || !strings.Contains(found[0].Do, "1.10.0")) {
 			t.Errorf("1.9.2 → %s: %+v", version, found)
 		}
 	}
@@ -354,5 +367,22 @@ func TestAKeysSchemaMustNotChange(t *testing.T) {
 	}
 	if found := semantics.Compare(base, next, nil); len(found) != 1 || found[0].Rule != rule.KeyChanged {
 		t.Errorf("%+v", found)
+	}
+}
+
+// BenchmarkCompare is one product of the size of raw-orderbooks with one change.
+func BenchmarkCompare(b *testing.B) {
+	texts := realSchemas(b)
+	var base, next semantics.Product
+	for _, p := range products(b, texts) {
+		if p.Contract.ID == "raw-orderbooks" {
+			base, next = p, p
+		}
+	}
+	next.Schema = mustParse(b, strings.Replace(texts["raw-orderbooks-value"], `"scale":18`, `"scale":8`, 1))
+	for b.Loop() {
+		if len(semantics.Compare(base, next, nil)) == 0 {
+			b.Fatal("no finding")
+		}
 	}
 }

@@ -51,6 +51,25 @@ func (c *comparison) fieldPromises(base, next Product) {
 		}
 		c.classification(p.path, p.field, after)
 		c.fieldRules(p.path, p.field, after)
+		c.quality(p.path, p.field.Quality, after.Quality)
+	}
+	c.quality("", base.Contract.Quality, next.Contract.Quality)
+}
+
+// quality rules are promises about values; one that is gone, or another one, is no longer what readers rely on.
+func (c *comparison) quality(path string, was, is []string) {
+	for _, r := range was {
+		if slices.Contains(is, r) {
+			continue
+		}
+		ch := change{
+			rule: rule.QualityLoosened, scope: "contract", path: path + ".quality", from: r,
+			what: fmt.Sprintf("%s loses the quality rule %s", orWhole(path), r), do: "keep the rule, or agree with the readers",
+		}
+		if path != "" {
+			ch.places = []string{path}
+		}
+		c.add(ch)
 	}
 }
 

@@ -61,7 +61,7 @@ func Compare(base, next Product, readers []contract.Consumer) []Finding {
 // CompareSchemas is the part of Compare that needs no contract. subject stands for the product in messages and hashes: a
 // shared type's full name, for example.
 func CompareSchemas(subject string, base, next *avro.Schema, readers []contract.Consumer) []Finding {
-	c := comparison{product: subject, readers: readers}
+	c := comparison{product: subject, shared: true, readers: readers}
 	c.schemas(base, next)
 	return c.found
 }
@@ -83,7 +83,9 @@ func Removed(base contract.Contract, readers []contract.Consumer) []Finding {
 }
 
 type comparison struct {
-	product    string
+	product string
+	// shared: the product is a type of its own, without a contract and so without major versions.
+	shared     bool
 	severities rule.Overrides
 	readers    []contract.Consumer
 	found      []Finding
@@ -110,7 +112,7 @@ func (c *comparison) add(ch change) {
 	if len(ch.places) > 0 {
 		f.Path = ch.places[0]
 	}
-	if f.Readers == nil {
+	if f.Readers == nil && ch.rule.ConcernsReaders() {
 		f.Readers = c.readersOf(f.Paths...)
 	}
 	c.found = append(c.found, f)
@@ -143,6 +145,14 @@ func touchesAny(fields, places []string) bool {
 	return slices.ContainsFunc(fields, func(f string) bool {
 		return slices.ContainsFunc(places, func(p string) bool { return p == "" || contract.Touches(f, p) })
 	})
+}
+
+// newMajor is the way out that is always open.
+func (c *comparison) newMajor() string {
+	if c.shared {
+		return "make a new type beside " + c.product
+	}
+	return "make a new major version of " + c.product
 }
 
 // named lists words for a sentence: "a", "a and b", "a, b and c".

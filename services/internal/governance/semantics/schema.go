@@ -52,8 +52,9 @@ type edge struct {
 
 // walk compares schemas.
 type walk struct {
-	product string
-	nodes   map[pair]*node
+	// wayOut is what to do where nothing milder helps.
+	wayOut string
+	nodes  map[pair]*node
 	// known are the named types of the base: a type that came with an added field is new where it is not among them.
 	known map[string]bool
 }
@@ -62,7 +63,7 @@ func (c *comparison) schemas(base, next *avro.Schema) {
 	if base == nil || next == nil {
 		return
 	}
-	w := walk{product: c.product, nodes: map[pair]*node{}, known: map[string]bool{}}
+	w := walk{wayOut: c.newMajor(), nodes: map[pair]*node{}, known: map[string]bool{}}
 	collectNames(base, w.known)
 	root := &node{scope: "(root)"}
 	w.types(root, base, next, "")
@@ -244,7 +245,7 @@ func (w *walk) besides(path, description string) func(string) string {
 		if strings.Contains(description, "%s") {
 			beside = fmt.Sprintf(description, beside)
 		}
-		return "add " + beside + ", or make a new major version of " + w.product
+		return "add " + beside + ", or " + w.wayOut
 	}
 }
 
