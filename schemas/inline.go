@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +25,8 @@ func undefined(tree any) []string {
 		return fullName
 	}
 	w.walk(tree, "")
-	return missing
+	// Avro takes a name before its definition, too.
+	return slices.DeleteFunc(missing, func(name string) bool { return w.defined[name] })
 }
 
 // Inline writes every type that text uses and does not define out at its first use; lookup gives a type's own text by
@@ -35,8 +37,12 @@ func Inline(text string, lookup func(fullName string) (string, bool)) (string, e
 		return "", fmt.Errorf("inlining references: schema is not JSON: %w", err)
 	}
 	w := walker{defined: map[string]bool{}}
+	own := walker{defined: map[string]bool{}, visit: func(fullName string) any { return fullName }}
 	var failed error
 	w.visit = func(fullName string) any {
+		if own.defined[fullName] {
+			return fullName // it is defined further down
+		}
 		definition, ok := lookup(fullName)
 		if !ok {
 			failed = fmt.Errorf("inlining references: type %s is neither defined nor referenced", fullName)
@@ -49,6 +55,7 @@ func Inline(text string, lookup func(fullName string) (string, bool)) (string, e
 		}
 		return w.walk(sub, "")
 	}
+	own.walk(tree, "")
 	tree = w.walk(tree, "")
 	if failed != nil {
 		return "", failed
@@ -75,6 +82,9 @@ func (w *walker) walk(node any, namespace string) any {
 		}
 		if w.defined[fullName] {
 			return fullName
+		}
+		if w.defined[n] {
+			return n // a name without a namespace, from within one
 		}
 		return w.visit(fullName)
 	case []any:

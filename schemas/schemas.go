@@ -114,8 +114,9 @@ func Parse(name string, text []byte) (Subject, error) {
 			return Subject{}, fmt.Errorf("schema %s: a shared type is a named type", name)
 		}
 		if s.Name, _ = record["name"].(string); !strings.Contains(s.Name, ".") {
-			namespace, _ := record["namespace"].(string)
-			s.Name = namespace + "." + s.Name
+			if namespace, _ := record["namespace"].(string); namespace != "" {
+				s.Name = namespace + "." + s.Name
+			}
 		}
 	}
 	for _, used := range undefined(tree) {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/avro/avrotest"
 )
 
 // checkRapid runs the property n times, whatever the flag of the test run says.
@@ -29,7 +30,7 @@ func checkRapid(t *testing.T, n int, property func(*rapid.T)) {
 func TestAgreesWithAvroJava(t *testing.T) {
 	o := startOracle(t)
 	checkRapid(t, pairs(t), func(rt *rapid.T) {
-		reader, writer := drawPair(rt)
+		reader, writer := avrotest.DrawPair(rt)
 		comparePair(t, rt.Fatalf, o, reader, writer)
 	})
 }
@@ -68,7 +69,7 @@ func comparePair(t testing.TB, fail func(string, ...any), o *oracle, reader, wri
 func TestAcceptsAndWritesLikeAvroJava(t *testing.T) {
 	o := startOracle(t)
 	checkRapid(t, pairs(t), func(rt *rapid.T) {
-		text := drawText(rt, rapid.Bool().Draw(rt, "sloppy"))
+		text := avrotest.DrawText(rt, rapid.Bool().Draw(rt, "sloppy"))
 		compareText(t, rt.Fatalf, o, text)
 	})
 }

@@ -90,12 +90,21 @@ func (v Value) AppendLine(dst []byte, most int) []byte {
 		if cut {
 			text = strings.ToValidUTF8(text[:most], "") + "…"
 		}
-		if cut || text == "" || strings.ContainsAny(text, " =\"{}[]\n\t\r") {
-			return AppendQuoted(dst, text)
-		}
-		return append(dst, text...)
+		return appendShown(dst, text, cut)
 	}
 	return append(dst, v.Text...)
+}
+
+// appendShown writes a text for a person, in quotes where it would run into its neighbours: single ones where that spares
+// the escapes, as in a frame's JSON.
+func appendShown(dst []byte, text string, cut bool) []byte {
+	switch {
+	case !cut && text != "" && !strings.ContainsAny(text, " ='\"{}[]\n\t\r"):
+		return append(dst, text...)
+	case strings.Contains(text, `"`) && !strings.ContainsAny(text, "'\n\t\r"):
+		return append(append(append(dst, '\''), text...), '\'')
+	}
+	return AppendQuoted(dst, text)
 }
 
 // listedItems of a list are shown to a person.

@@ -122,30 +122,30 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // meant. The error is a *RefusedError.
 func (s *Store) Register(written schemas.Subject, versionOf func(subject string) *Version, since string) (*Version, error) {
 	known := s.subject(written.Name)
-	references, referenced, err := s.resolve(written, versionOf)
-	if err != nil {
-		return nil, &RefusedError{written.Name, err}
-	}
+	references, referenced, missing := resolve(written, versionOf)
 	key := (&Version{Text: written.Text, References: references}).content()
 	if before, ok := known.asWritten[key]; ok {
 		return before.version, before.err
 	}
 	v, err := known.register(written.Text, references, referenced, since)
 	if err != nil {
+		if missing != "" {
+			err = fmt.Errorf("it uses %s, which no schema defines", missing)
+		}
 		err = &RefusedError{written.Name, err}
 	}
 	known.asWritten[key] = outcome{v, err}
 	return v, err
 }
 
-// resolve names the versions of the references, and gathers their texts.
-func (s *Store) resolve(written schemas.Subject, versionOf func(string) *Version) ([]Reference, []string, error) {
-	var references []Reference
-	var texts []string
+// resolve names the versions of the references, and gathers their texts. A type that nobody defines is named; whether the
+// schema can do without is Avro's to say.
+func resolve(written schemas.Subject, versionOf func(string) *Version) (references []Reference, texts []string, missing string) {
 	for _, r := range written.References {
 		v := versionOf(r.Subject)
 		if v == nil {
-			return nil, nil, fmt.Errorf("it uses %s, which no schema defines", r.Name)
+			missing = r.Name
+			continue
 		}
 		references = append(references, Reference{Name: r.Name, Subject: r.Subject, Version: v.Number})
 		for _, text := range append(slices.Clone(v.referenced), v.Text) {
@@ -156,7 +156,7 @@ func (s *Store) resolve(written schemas.Subject, versionOf func(string) *Version
 	}
 	// The registry's own order, by which it also compares.
 	slices.SortFunc(references, func(a, b Reference) int { return strings.Compare(a.Name, b.Name) })
-	return references, texts, nil
+	return references, texts, missing
 }
 
 func (k *subject) register(text string, references []Reference, referenced []string, since string) (*Version, error) {

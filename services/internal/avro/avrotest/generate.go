@@ -1,4 +1,6 @@
-package avro_test
+// Package avrotest draws Avro schemas for property tests: few names and symbols, so that two schemas meet often, and
+// mutations of one into another, so that they differ in one thing. Some are invalid on purpose.
+package avrotest
 
 import (
 	"encoding/json"
@@ -7,8 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// schemas draws schemas from few names and symbols, so that two of them meet often, and mutates one into another, so that
-// they differ in one thing. Some are invalid on purpose: acceptance is compared too.
+// generator keeps what is defined already while one schema is drawn.
 type generator struct {
 	t       *rapid.T
 	defined []string
@@ -325,7 +326,8 @@ func (g *generator) mutateNamed(n map[string]any) any {
 	return n
 }
 
-func drawText(t *rapid.T, sloppy bool) string {
+// DrawText draws a schema; a sloppy one may be what Avro refuses.
+func DrawText(t *rapid.T, sloppy bool) string {
 	g := generator{t: t, sloppy: sloppy}
 	return text(g.root())
 }
@@ -346,8 +348,8 @@ func text(s any) string {
 	return string(b)
 }
 
-// drawPair draws a reader and a writer that are related or not.
-func drawPair(t *rapid.T) (reader, writer string) {
+// DrawPair draws a reader and a writer that are related or not.
+func DrawPair(t *rapid.T) (reader, writer string) {
 	g := generator{t: t, sloppy: uniform(t, 10) == 9}
 	one := g.root()
 	reader = text(one)
@@ -364,4 +366,19 @@ func drawPair(t *rapid.T) (reader, writer string) {
 		return text(other), reader
 	}
 	return reader, text(other)
+}
+
+// DrawVersions draws n schemas of one subject, each made from one before it by few changes.
+func DrawVersions(t *rapid.T, n int) []string {
+	g := generator{t: t, sloppy: uniform(t, 10) == 9}
+	all := []string{text(g.record(3))}
+	for len(all) < n {
+		var next any
+		_ = json.Unmarshal([]byte(pick(t, all)), &next)
+		for range uniform(t, 3) {
+			next = g.mutate(next)
+		}
+		all = append(all, text(next))
+	}
+	return all
 }
