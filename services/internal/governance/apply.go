@@ -110,13 +110,10 @@ func (g *Governance) execute(ctx context.Context, s Step) error {
 	case KindCompatibility:
 		return g.deps.Registry.SetCompatibility(ctx, s.Object, avro.Level(s.To))
 	case KindRight:
-		if s.Right == nil {
-			return fmt.Errorf("the step says no right (%s)", s.What)
-		}
 		if s.Action == ActionRevoke {
-			return g.deps.Rights.Revoke(ctx, *s.Right)
+			return g.deps.Rights.Revoke(ctx, s.Rights...)
 		}
-		return g.deps.Rights.Grant(ctx, *s.Right)
+		return g.deps.Rights.Grant(ctx, s.Rights...)
 	case KindTopic:
 		if s.Action == ActionCreate {
 			return g.deps.Topics.Create(ctx, g.wantedTopic(s.Object), g.config.Replication)

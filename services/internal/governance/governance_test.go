@@ -154,17 +154,19 @@ type rights struct{ *world }
 
 func (w rights) List(context.Context) ([]governance.Right, error) { return slices.Clone(w.rights), nil }
 
-func (w rights) Grant(_ context.Context, r governance.Right) error {
-	return w.change("right "+r.String(), func() {
-		if !slices.Contains(w.rights, r) {
-			w.world.rights = append(w.rights, r)
+func (w rights) Grant(_ context.Context, all ...governance.Right) error {
+	return w.change(fmt.Sprint("right ", all), func() {
+		for _, r := range all {
+			if !slices.Contains(w.rights, r) {
+				w.world.rights = append(w.rights, r)
+			}
 		}
 	})
 }
 
-func (w rights) Revoke(_ context.Context, r governance.Right) error {
-	return w.change("no right "+r.String(), func() {
-		w.world.rights = slices.DeleteFunc(w.rights, func(have governance.Right) bool { return have == r })
+func (w rights) Revoke(_ context.Context, all ...governance.Right) error {
+	return w.change(fmt.Sprint("no right ", all), func() {
+		w.world.rights = slices.DeleteFunc(w.rights, func(have governance.Right) bool { return slices.Contains(all, have) })
 	})
 }
 
@@ -601,7 +603,7 @@ func TestWhatNoContractNamesIsNotedAndLeftAlone(t *testing.T) {
 
 	// Told so, it takes what the contracts' own principals have too much, and nobody else's.
 	g = newGovernance(t, w, func(c *governance.Config, _ *governance.Deps) { c.Revoke = true })
-	if p = planOf(t, g); len(p.Steps) != 1 || p.Steps[0].What != "no more: may READ topic raw-trades" {
+	if p = planOf(t, g); len(p.Steps) != 1 || p.Steps[0].What != "revoke 1 right(s)" || !slices.Equal(p.Steps[0].Rights, []governance.Right{more}) {
 		t.Fatalf("plan:\n%s", p)
 	}
 	if err := g.Apply(t.Context(), p); err != nil || slices.Contains(w.rights, more) || !slices.Contains(w.rights, strange) {

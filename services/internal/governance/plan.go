@@ -59,17 +59,13 @@ type Step struct {
 	Setting string `json:"setting,omitempty"`
 	// SQL is the statement that ClickHouse will be given.
 	SQL string `json:"sql,omitempty"`
-	// Right is the access right that is granted or revoked.
-	Right *Right `json:"right,omitempty"`
+	// Rights are the access rights that are granted or revoked, all of one principal.
+	Rights []Right `json:"rights,omitempty"`
 }
 
 // key identifies what a step changes, for comparing plans.
 func (s Step) key() string {
-	right := ""
-	if s.Right != nil {
-		right = s.Right.String()
-	}
-	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL, right}, "\x00")
+	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL, fmt.Sprint(s.Rights)}, "\x00")
 }
 
 // Refusal is a difference that no step may remove.
@@ -157,6 +153,9 @@ func (p Plan) String() string {
 		fmt.Fprintf(&b, "%3d. %-13s %-38s %s\n", i+1, s.Kind, s.Object, s.What)
 		if s.SQL != "" {
 			b.WriteString(indented(s.SQL) + ";\n")
+		}
+		for _, right := range s.Rights {
+			b.WriteString(indented(right.what()) + "\n")
 		}
 	}
 	for _, r := range p.Refused {

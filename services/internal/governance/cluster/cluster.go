@@ -43,12 +43,20 @@ func (r rights) List(ctx context.Context) ([]governance.Right, error) {
 	return all, err
 }
 
-func (r rights) Grant(ctx context.Context, right governance.Right) error {
-	return r.admin.CreateACLs(ctx, kafka.ACL(right))
+func (r rights) Grant(ctx context.Context, all ...governance.Right) error {
+	return r.admin.CreateACLs(ctx, acls(all)...)
 }
 
-func (r rights) Revoke(ctx context.Context, right governance.Right) error {
-	return r.admin.DeleteACLs(ctx, kafka.ACL(right))
+func (r rights) Revoke(ctx context.Context, all ...governance.Right) error {
+	return r.admin.DeleteACLs(ctx, acls(all)...)
+}
+
+func acls(all []governance.Right) []kafka.ACL {
+	converted := make([]kafka.ACL, len(all))
+	for i, right := range all {
+		converted[i] = kafka.ACL(right)
+	}
+	return converted
 }
 
 // Topics makes an Admin governable.

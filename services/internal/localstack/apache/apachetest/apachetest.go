@@ -56,6 +56,8 @@ func Start(t testing.TB) (kafka, registry string) {
 // Kafka is a running broker.
 type Kafka struct {
 	Address string
+	// SASLAddress is the listener for clients that name themselves; only StartKafkaWithUsers opens it.
+	SASLAddress string
 	*child
 }
 
@@ -160,7 +162,7 @@ func StartKafkaWithUsers(ctx context.Context, dir string, users map[string]strin
 		return nil, err
 	}
 	var dialer net.Dialer
-	return &Kafka{Address: listen, child: c}, c.await(ctx, func(ctx context.Context) error {
+	return &Kafka{Address: listen, SASLAddress: config.SASLListen, child: c}, c.await(ctx, func(ctx context.Context) error {
 		connection, err := dialer.DialContext(ctx, "tcp", listen)
 		if err != nil {
 			return err
