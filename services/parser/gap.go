@@ -14,6 +14,9 @@ import (
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
+// allChannels is the channel of a gap that concerns trades and book.
+const allChannels = "all"
+
 // parseGap reads the payload of a GAP. One without symbols says of nothing that it is missing, which nobody could act on.
 func parseGap(payload []byte) (market.Gap, error) {
 	var gap market.Gap
@@ -22,6 +25,13 @@ func parseGap(payload []byte) (market.Gap, error) {
 	}
 	if len(gap.VenueSymbols) == 0 {
 		return gap, errors.New("a GAP names no symbols")
+	}
+	if gap.Channel == "" {
+		gap.Channel = allChannels
+	}
+	// What the loader dropped of a feed is this symbol's only where the feed has no other.
+	if gap.Missing == nil && gap.Frames > 0 && len(gap.VenueSymbols) == 1 {
+		gap.Missing = &gap.Frames
 	}
 	return gap, nil
 }

@@ -120,3 +120,27 @@ func TestARecordBeyondItsTopicsLimitIsNotProduced(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// The loader counts what it dropped of a feed; a symbol's share of it is known only where the feed has one.
+func TestAGapCountsWhatIsKnown(t *testing.T) {
+	for payload, want := range map[string]market.OptInt{
+		`{"venue_symbols":["BTCUSDT"],"channel":"all","reason":"BUFFER_FULL","frames":7,"bytes":70}`:        market.Some(7),
+		`{"venue_symbols":["BTCUSDT"],"reason":"SEQUENCE_GAP","missing":3,"frames":7}`:                      market.Some(3),
+		`{"venue_symbols":["BTCUSDT","ETHUSDT"],"channel":"all","reason":"BUFFER_FULL","frames":7}`:         {},
+		`{"venue_symbols":["BTCUSDT"],"channel":"all","reason":"CONNECTION_LOST","detail":"reset by peer"}`: {},
+	} {
+		f := frame("binance", payload)
+		f.Kind = records.FrameGap
+		out := &recorder{}
+		if err := bench(t).Handle(t.Context(), batchOf(f), out); err != nil {
+			t.Fatal(err)
+		}
+		var got records.FeedGap
+		if err := got.DecodeAvro(out.bodies[0]); err != nil || out.topics[0] != topicGaps {
+			t.Fatal(out.topics, err)
+		}
+		if got.Missing != want || got.Channel != "all" {
+			t.Errorf("%s: missing %v of %s, want %v", payload, got.Missing, got.Channel, want)
+		}
+	}
+}
