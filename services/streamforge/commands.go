@@ -21,6 +21,8 @@ type commandLine struct {
 	Down    downCommand    `cmd:"" help:"Drain and end what up started."`
 	Env     envCommand     `cmd:"" help:"Print the addresses of what runs, for a shell: eval \"$(bin/streamforge env)\""`
 	SQL     sqlCommand     `cmd:"" name:"sql" help:"Ask ClickHouse: a prompt, or one query."`
+	Tail    tailCommand    `cmd:"" help:"Show a topic's records, live and decoded."`
+	Trace   traceCommand   `cmd:"" help:"Lead a row back to its record and to the venue's own bytes."`
 	Plan    planCommand    `cmd:"" help:"Show what apply would change."`
 	Apply   applyCommand   `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`
 	Schemas schemasCommand `cmd:"" help:"Schemas: check a change, register."`
