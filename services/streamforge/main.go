@@ -19,6 +19,11 @@ import (
 type offline struct {
 	Contracts contractsCommand `cmd:"" help:"Contracts: lint."`
 	New       newCommand       `cmd:"" help:"Make something new: a consumer."`
+
+	PRCheck     prCheckCommand     `cmd:"" name:"pr-check" help:"Write the comment of a pull request: verdict, reasons, whom it breaks, the SQL."`
+	PRComment   prCommentCommand   `cmd:"" name:"pr-comment" help:"Write the comment from what pr-check --data wrote."`
+	TryBreaking tryBreakingCommand `cmd:"" name:"try-breaking" help:"Rename a field in a temporary worktree and show that comment."`
+	CodeOwners  codeOwnersCommand  `cmd:"" name:"codeowners" help:"Write .github/CODEOWNERS from the contracts."`
 }
 
 // exitError ends the program with a status of its own and without a message.
