@@ -348,6 +348,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+const (
+	// complainAgain is how often a failure that repeats is logged, complainOther how soon after it another one is: a peer
+	// that resets connections shows itself in several ways.
+	complainAgain = time.Minute
+	complainOther = 10 * time.Second
+)
+
 // complaint lets a failure that repeats be logged once, then once a minute.
 type complaint struct {
 	text  string
@@ -356,7 +363,7 @@ type complaint struct {
 
 func (c *complaint) due(err error) bool {
 	text := withoutLocalPorts(err.Error())
-	if c.text == text && time.Since(c.since) < time.Minute {
+	if quiet := time.Since(c.since); quiet < complainOther || quiet < complainAgain && c.text == text {
 		return false
 	}
 	c.text, c.since = text, time.Now()
@@ -374,7 +381,7 @@ func withoutLocalPorts(text string) string {
 	}
 }
 
-func (c *complaint) over() { c.text = "" }
+func (c *complaint) over() { *c = complaint{} }
 
 // jitter returns d ± 20 %, so that many loaders do not act at once.
 func jitter(d time.Duration) time.Duration {

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,7 +144,7 @@ func TestAVenueThatCannotBeReachedIsOneClearLine(t *testing.T) {
 		}
 	}()
 	for address, cause := range map[string]string{
-		"ws://" + listener.Addr().String(): "reset by peer",
+		"ws://" + listener.Addr().String(): "reset by peer|broken pipe|EOF",
 		"ws://127.0.0.1:1":                 "connection refused",
 		"ws://nowhere.invalid":             "no such host",
 	} {
@@ -154,13 +155,17 @@ func TestAVenueThatCannotBeReachedIsOneClearLine(t *testing.T) {
 			r := newRig(t, feed)
 			lines := &logLines{}
 			r.logTo(lines)
+			began := time.Now()
 			r.start()
 			waitFor(t, "three attempts", func() bool { return r.metric("dial_failures_total") >= 3 })
-			if err := r.loader.Ready(); err == nil || !strings.Contains(err.Error(), cause) || !strings.Contains(err.Error(), address) {
+			if err := r.loader.Ready(); err == nil || !regexp.MustCompile(cause).MatchString(err.Error()) || !strings.Contains(err.Error(), address) {
 				t.Errorf("/readyz says %v", err)
 			}
 			r.mustStop()
-			if n := lines.count("level=WARN"); n != 1 || lines.count(cause) != 1 || lines.count("check this machine's network") != 1 || lines.count("next_attempt_in") != 1 {
+			// On a machine so slow that three attempts take longer, there may be a line more about another kind of reset.
+			most := 1 + int(time.Since(began)/complainOther)
+			n := lines.count("level=WARN")
+			if n < 1 || n > most || lines.count("check this machine's network") != n || lines.count("next_attempt_in") != n || lines.count(address) != n {
 				t.Errorf("expected one line with %q:\n%s", cause, strings.Join(lines.lines, ""))
 			}
 		})
