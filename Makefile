@@ -7,6 +7,11 @@ SPEED    ?= 1
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROGRAMS := streamforge loader parser writer venue-simulator
 
+# A path and a query reach the program as they were typed: blanks, quotes and dollar signs included.
+export CAPTURE_FILE = $(value CAPTURE)
+export SQL_QUERY = $(value Q)
+unexport CAPTURE Q
+
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -23,7 +28,7 @@ build: ## Build the programs into bin/.
 
 .PHONY: demo
 demo: build ## Everything at once, live; ends with a proof. DURATION=20s STACK=apache VENUES=binance,kraken
-	@bin/streamforge demo --stack $(STACK) $(if $(DURATION),--duration $(DURATION)) $(if $(VENUES),--venues $(VENUES))
+	@bin/streamforge demo --stack $(STACK) $(if $(DURATION),--duration=$(DURATION)) $(if $(VENUES),--venues $(VENUES))
 
 .PHONY: test
 test: ## Prove it: unit, race, integration on both stacks, whole processes.
@@ -31,7 +36,7 @@ test: ## Prove it: unit, race, integration on both stacks, whole processes.
 
 .PHONY: replay
 replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max] [STACK=apache]
-	@bin/streamforge replay --stack $(STACK) --speed $(SPEED) $(if $(CAPTURE),$(CAPTURE),$(error say which recording: make replay CAPTURE=path))
+	@bin/streamforge replay --stack $(STACK) --speed=$(SPEED) $(if $(value CAPTURE),"$$CAPTURE_FILE",$(error say which recording: make replay CAPTURE=path))
 
 .PHONY: chaos
 chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
@@ -39,7 +44,7 @@ chaos: build ## Kill loader, parser and writer in turn under load, then prove it
 
 .PHONY: load
 load: build ## The pipeline at 20 times the busiest recorded second, for a minute: RATE=145.2 DURATION=60s STACK=apache
-	@bin/streamforge load --stack $(STACK) $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION)) $(if $(PROFILE),--profile $(PROFILE))
+	@bin/streamforge load --stack $(STACK) $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration=$(DURATION)) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: up
 up: build ## Start the stack and the pipeline in the background.
@@ -55,8 +60,7 @@ down: build ## Drain and end what `make up` started.
 
 .PHONY: sql
 sql: build ## A prompt on ClickHouse, or one query: Q='SELECT count() FROM raw_trades'
-	@bin/streamforge sql $(if $(Q),"$$Q")
-sql: export Q := $(Q)
+	@bin/streamforge sql $(if $(value Q),"$$SQL_QUERY")
 
 .PHONY: plan
 plan: build ## What `make apply` would change.
@@ -69,6 +73,33 @@ apply: build ## Register schemas, create topics and tables as the contracts say.
 .PHONY: register-schemas
 register-schemas: build ## Register the schemas (SCHEMA_REGISTRY_URL=…).
 	@bin/streamforge schemas register
+
+.PHONY: new-consumer
+new-consumer: build ## A program that reads data products: NAME=momentum TOPICS=raw-trades KIND=python|go [OWNER=team]
+	@bin/streamforge new consumer --topics='$(TOPICS)' --kind='$(or $(KIND),python)' $(if $(OWNER),--owner='$(OWNER)') -- '$(NAME)'
+
+.PHONY: tail
+tail: build ## A topic's records, live and decoded: TOPIC=raw-trades FILTER='symbol=BTC-USDT' LAST=10
+	@bin/streamforge tail --last=$(or $(LAST),0) $(foreach f,$(FILTER),--filter='$(f)') -- '$(or $(TOPIC),$(error say which topic: make tail TOPIC=raw-trades))'
+
+.PHONY: trace
+trace: build ## A row back to the venue's own bytes: TABLE=raw_trades PARTITION=3 OFFSET=42
+	@bin/streamforge trace '$(or $(TABLE),$(error say which row: make trace TABLE=raw_trades PARTITION=3 OFFSET=42))' '$(PARTITION)' '$(OFFSET)'
+
+# What a pull request needs is built without cgo: in a fresh clone that is the quicker half, and no C compiler is needed.
+.PHONY: offline
+offline:
+	@scripts/need.sh go git
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o bin/streamforge-offline ./services/streamforge
+
+.PHONY: pr-check
+pr-check: offline ## The comment that a pull request of this working tree would read. BASE=origin/main
+	@bin/streamforge-offline pr-check $(if $(BASE),--base='$(BASE)')
+
+.PHONY: try-breaking
+try-breaking: offline ## Rename a field in a temporary worktree and see what the pull request would read. No server.
+	@bin/streamforge-offline try-breaking
 
 .PHONY: install
 install: build ## Fetch what the local stack needs, now. STACK=apache for Kafka and Apicurio as well

@@ -8,15 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
 )
 
@@ -36,8 +39,12 @@ type superviseFlags struct {
 
 // Run is the command.
 func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
-	dir := cli.folder("up")
+	dir := cli.folder(useUp)
+	// The supervisor does all this itself as well; a person who waits sees it here.
 	if err := errors.Join(checkFree(dir), checkVenues(u.Venues)); err != nil {
+		return err
+	}
+	if err := u.reachable(ctx); err != nil {
 		return err
 	}
 	if err := installParts(ctx, cli, u.Stack, u.stackFlags); err != nil {
@@ -50,7 +57,7 @@ func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(dir, "supervisor.log"))
+	log, err := os.Create(supervisorLog(dir))
 	if err != nil {
 		return err
 	}
@@ -61,8 +68,10 @@ func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err := child.Start(); err != nil {
 		return fmt.Errorf("starting the supervisor: %w", err)
 	}
-	return awaitUp(ctx, dir, child, log.Name())
+	return awaitUp(ctx, dir, child)
 }
+
+func supervisorLog(dir string) string { return filepath.Join(dir, "supervisor.log") }
 
 func (f *superviseFlags) arguments() []string {
 	args := []string{
@@ -86,28 +95,48 @@ func (f *superviseFlags) arguments() []string {
 // upPatience bounds the start of the whole stack; the Apache parts take the longest.
 const upPatience = 2 * time.Minute
 
-func awaitUp(ctx context.Context, dir string, child *exec.Cmd, log string) error {
-	ctx, cancel := context.WithTimeout(ctx, upPatience)
-	defer cancel()
+// awaitUp returns when the supervisor says that everything is up. One that does not get there is ended: nothing stays in
+// the background of which a person has been told that it failed.
+func awaitUp(ctx context.Context, dir string, child *exec.Cmd) error {
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
+	patience := time.NewTimer(upPatience)
+	defer patience.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ended:
-			text, _ := os.ReadFile(log)
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			return errors.New(strings.TrimPrefix(lines[len(lines)-1], "streamforge: "))
+			return errors.New(lastComplaint(dir))
 		case <-ctx.Done():
-			return fmt.Errorf("the stack is not up after %s; see %s", upPatience, log)
+			fmt.Println("interrupted: ending what has been started")
+			_ = child.Process.Signal(syscall.SIGTERM)
+			<-ended
+			return exitError{1}
+		case <-patience.C:
+			_ = child.Process.Signal(syscall.SIGTERM)
+			<-ended
+			return fmt.Errorf("the stack was not up after %s and has been ended; see %s", upPatience, supervisorLog(dir))
 		case <-tick.C:
-			if state, err := localstack.ReadState(dir); err == nil && state.Ready {
+			if state, err := localstack.ReadState(dir); err == nil && state.Ready && state.Supervisor == child.Process.Pid {
 				printState(os.Stdout, state)
 				return nil
 			}
 		}
 	}
+}
+
+// complaint is how a failed command begins its last line.
+const complaint = "streamforge: "
+
+// lastComplaint is the last line of the supervisor's log.
+func lastComplaint(dir string) string {
+	text, err := os.ReadFile(supervisorLog(dir))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.TrimPrefix(lines[len(lines)-1], complaint)
 }
 
 // superviseCommand is what up starts: it holds the children until it is told to end.
@@ -117,45 +146,26 @@ type superviseCommand struct {
 
 // Run is the command.
 func (c *superviseCommand) Run(ctx context.Context, cli *commandLine) error {
-	dir := cli.folder("up")
-	progress := func(line string) { fmt.Println(line) }
-	s, err := startSession(ctx, cli, c.stackFlags, dir, progress)
+	s, err := startSession(ctx, cli, c.stackFlags, sessionConfig{use: useUp, tellEnds: true, progress: func(_ time.Duration, line string) {
+		fmt.Println(time.Now().Format(time.TimeOnly), line)
+	}})
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{venues: c.Venues, symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: s.dir, source: source{venues: c.Venues, symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
 	if !c.NoSource {
-		if err := p.start(ctx, progress); err != nil {
+		if err := p.start(ctx, s.progress); err != nil {
 			return errors.Join(err, s.close())
 		}
 	}
-	c.hold(ctx, s, p)
+	s.keepState(ctx, p.simulator)
+	s.progress("told to end")
 	drain, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	if !c.NoSource {
-		_, err = p.drain(drain, s.lag, progress)
+		_, err = p.drain(drain, s.lag, s.progress)
 	}
 	return errors.Join(err, s.close())
-}
-
-// hold keeps the state file true until ctx ends: a child that was started again has a new process id.
-func (c *superviseCommand) hold(ctx context.Context, s *session, p *pipeline) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	failing := false
-	for {
-		// A full disk ends nothing: everything goes on, and only what status shows may be old.
-		err := s.writeState(c.Stack, p.simulator, true)
-		if err != nil && !failing {
-			s.progress(oneLine(err) + "; trying again every second")
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 // downCommand ends what up started.
@@ -163,25 +173,31 @@ type downCommand struct{}
 
 // Run is the command.
 func (d *downCommand) Run(ctx context.Context, cli *commandLine) error {
-	state, err := localstack.ReadState(cli.folder("up"))
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && !state.Alive()) {
+	dir := cli.folder(useUp)
+	pid, runs := localstack.Holder(dir)
+	if !runs {
 		fmt.Println("nothing runs")
-		return localstack.RemoveState(cli.folder("up"))
+		return localstack.RemoveState(dir)
 	}
-	if err != nil {
-		return err
+	if pid <= 0 {
+		return fmt.Errorf("%s is in use, but not by whom; the process that has %s.lock open is the one to end", dir, dir)
 	}
-	if err := syscall.Kill(state.Supervisor, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("telling the supervisor %d to end: %w", state.Supervisor, err)
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("telling the supervisor %d to end: %w", pid, err)
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for state.Alive() {
+	for runs {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			fmt.Printf("process %d goes on draining in the background; see %s\n", pid, supervisorLog(dir))
+			return exitError{1}
 		case <-tick.C:
+			_, runs = localstack.Holder(dir)
 		}
+	}
+	if text, err := os.ReadFile(supervisorLog(dir)); err == nil && strings.Contains(string(text), "\n"+complaint) {
+		return errors.New("down, but not without a fault: " + lastComplaint(dir))
 	}
 	fmt.Println("drained and down")
 	return nil
@@ -192,11 +208,13 @@ type statusCommand struct {
 	JSON bool `name:"json" help:"For a program: addresses and the health of each program."`
 }
 
-// programStatus is a program as status shows it.
+// programStatus is a program or part as status shows it.
 type programStatus struct {
 	localstack.ProgramState
-	Healthy bool   `json:"healthy"`
-	Detail  string `json:"detail,omitempty"`
+	// External is a part that an address replaces: nobody here started it.
+	External bool   `json:"external,omitempty"`
+	Healthy  bool   `json:"healthy"`
+	Detail   string `json:"detail,omitempty"`
 }
 
 // Run is the command. Its exit status is 0 when everything is well, 1 otherwise.
@@ -209,12 +227,10 @@ func (c *statusCommand) Run(ctx context.Context, cli *commandLine) error {
 		}
 		return err
 	}
+	programs := healthOfAll(ctx, state)
 	well := true
-	var programs []programStatus
-	for _, program := range state.Programs {
-		p := health(ctx, program)
+	for _, p := range programs {
 		well = well && p.Healthy
-		programs = append(programs, p)
 	}
 	if c.JSON {
 		encoder := json.NewEncoder(os.Stdout)
@@ -229,11 +245,7 @@ func (c *statusCommand) Run(ctx context.Context, cli *commandLine) error {
 	} else {
 		printState(os.Stdout, state)
 		for _, p := range programs {
-			mark := "ok"
-			if !p.Healthy {
-				mark = "NOT WELL: " + p.Detail
-			}
-			fmt.Printf("  %-16s pid %-7d %-22s %s\n", p.Name, p.PID, p.HTTP, mark)
+			printHealth(os.Stdout, p)
 		}
 	}
 	if !well {
@@ -242,44 +254,135 @@ func (c *statusCommand) Run(ctx context.Context, cli *commandLine) error {
 	return nil
 }
 
+func printHealth(out io.Writer, p programStatus) {
+	mark := "ok"
+	if !p.Healthy {
+		// What a program says has a line for each thing that it waits for.
+		mark = "NOT WELL: " + strings.ReplaceAll(p.Detail, "\n", "\n"+strings.Repeat(" ", 53))
+	}
+	switch {
+	case p.Restarts == 1:
+		mark += " (started again once)"
+	case p.Restarts > 1:
+		mark += fmt.Sprintf(" (started again %d times)", p.Restarts)
+	}
+	who := fmt.Sprintf("pid %d", p.PID)
+	if p.External {
+		who = "not ours"
+	}
+	fmt.Fprintf(out, "  %-16s %-11s %-22s %s\n", p.Name, who, p.HTTP, mark)
+}
+
 // running finds the state of what runs: what up started, else a demo or a replay.
 func running(cli *commandLine) (localstack.State, error) {
-	for _, use := range []string{"up", "demo", "replay"} {
-		if state, err := localstack.ReadState(cli.folder(use)); err == nil && state.Alive() {
+	for _, use := range []string{useUp, "demo", "replay"} {
+		dir := cli.folder(use)
+		pid, runs := localstack.Holder(dir)
+		if !runs {
+			continue
+		}
+		if state, err := localstack.ReadState(dir); err == nil && state.Supervisor == pid {
 			return state, nil
+		}
+		if use == useUp {
+			return localstack.State{}, fmt.Errorf("a stack is being started or ended in %s (process %d); ask again, or see %s", dir, pid, supervisorLog(dir))
 		}
 	}
 	return localstack.State{}, errors.New("nothing runs; start it with `make up`")
 }
 
-func health(ctx context.Context, program localstack.ProgramState) programStatus {
-	p := programStatus{ProgramState: program}
-	if program.HTTP == "" {
-		p.Healthy = program.PID > 0 && syscall.Kill(program.PID, 0) == nil
-		if !p.Healthy {
-			p.Detail = "its process is gone"
+// healthOfAll asks every part and program at the same time.
+func healthOfAll(ctx context.Context, state localstack.State) []programStatus {
+	programs := slices.Clone(state.Programs)
+	all := make([]programStatus, 0, len(programs)+3)
+	for _, part := range []string{"broker", "registry", "clickhouse"} {
+		if !slices.ContainsFunc(programs, func(p localstack.ProgramState) bool { return p.Name == part }) {
+			all = append(all, programStatus{ProgramState: localstack.ProgramState{Name: part}, External: true})
 		}
-		return p
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	for _, p := range programs {
+		all = append(all, programStatus{ProgramState: p})
+	}
+	var group sync.WaitGroup
+	for i := range all {
+		group.Go(func() { all[i].ask(ctx, state.Addresses) })
+	}
+	group.Wait()
+	return all
+}
+
+// healthPatience bounds one question after health.
+const healthPatience = 2 * time.Second
+
+// ask finds out whether a program says that it is ready, or a part answers at its address.
+func (p *programStatus) ask(ctx context.Context, addresses localstack.Addresses) {
+	ctx, cancel := context.WithTimeout(ctx, healthPatience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+program.HTTP+"/readyz", nil)
+	if err := p.question(ctx, addresses); err != nil {
+		p.Detail = strings.TrimSpace(err.Error())
+		if !p.External && syscall.Kill(p.PID, 0) != nil {
+			p.Detail = "its process is gone; " + p.Detail
+		}
+		return
+	}
+	p.Healthy = true
+}
+
+func (p *programStatus) question(ctx context.Context, addresses localstack.Addresses) error {
+	switch p.Name {
+	case "broker":
+		return brokerAnswers(ctx, addresses.Kafka, p.External)
+	case "registry":
+		return answersOK(ctx, strings.TrimRight(addresses.Registry, "/")+"/subjects", p.External)
+	case "clickhouse":
+		target, err := url.Parse(addresses.ClickHouse)
+		if err != nil {
+			return err
+		}
+		return answersOK(ctx, "http://"+target.Host+"/ping", p.External)
+	}
+	return answersOK(ctx, "http://"+p.HTTP+"/readyz", false)
+}
+
+// brokerAnswers asks the cluster a question: a broker that hangs still takes connections. Only somebody else's may want
+// the credentials that the environment holds.
+func brokerAnswers(ctx context.Context, address string, external bool) error {
+	var config kafka.ClientConfig
+	if external {
+		if err := fromEnvironment(&config); err != nil {
+			return err
+		}
+	}
+	config.BootstrapServers = address
+	admin, err := kafka.NewAdmin(config)
 	if err != nil {
-		p.Detail = err.Error()
-		return p
+		return err
+	}
+	defer admin.Close()
+	_, err = admin.ClusterID(ctx)
+	return err
+}
+
+// answersOK asks for a page. Of somebody else's part any answer will do: it may want credentials.
+func answersOK(ctx context.Context, page string, anyAnswer bool) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		p.Detail = err.Error()
-		return p
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // the rest repeats the address
+		}
+		return err
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	p.Healthy = response.StatusCode == http.StatusOK
-	if !p.Healthy {
-		p.Detail = strings.TrimSpace(string(body))
+	if response.StatusCode != http.StatusOK && !anyAnswer {
+		return fmt.Errorf("%s", strings.TrimSpace(string(body)))
 	}
-	return p
+	return nil
 }
 
 func printState(out io.Writer, state localstack.State) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -42,23 +41,11 @@ type chaos struct {
 
 // Run is the command.
 func (c *chaosCommand) Run(ctx context.Context, cli *commandLine) error {
-	began := time.Now()
-	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
-	dir := cli.folder("chaos")
-	if err := checkFree(dir); err != nil {
-		return err
-	}
-	if err := installParts(ctx, cli, c.Stack, c.stackFlags); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("clearing the last campaign's data: %w", err)
-	}
-	s, err := startSession(ctx, cli, c.stackFlags, dir, progress)
+	s, err := startSession(ctx, cli, c.stackFlags, sessionConfig{use: "chaos", fresh: true, progress: timedProgress})
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: s.dir, source: source{symbols: c.Symbols, seed: c.Seed, rate: c.Rate}}
 	return errors.Join(c.campaign(ctx, s, p), s.close())
 }
 
@@ -69,7 +56,7 @@ func (c *chaosCommand) campaign(ctx context.Context, s *session, p *pipeline) er
 	if err := s.awaitFirstRow(ctx); err != nil {
 		return err
 	}
-	run := &chaos{command: c, session: s, kills: map[string]int{}, view: newSampler(s)}
+	run := &chaos{command: c, session: s, kills: map[string]int{}, view: newSampler(ctx, s)}
 	if c.Outage != "" {
 		if err := run.outage(ctx); err != nil {
 			return err

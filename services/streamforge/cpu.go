@@ -104,7 +104,7 @@ func (r *load) profile(ctx context.Context) <-chan error {
 		done <- nil
 		return done
 	}
-	third := r.command.Duration / 3
+	third := time.Duration(r.command.Duration) / 3
 	go func() {
 		timer := time.NewTimer(third)
 		defer timer.Stop()

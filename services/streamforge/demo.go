@@ -8,63 +8,68 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
 // demoCommand starts everything, shows it, and proves it.
 type demoCommand struct {
 	stackFlags
-	Duration time.Duration `name:"duration" env:"DURATION" help:"End by itself after this time; 0 waits for Ctrl-C."`
-	Venues   []string      `name:"venues" env:"VENUES" help:"Connect to these live venues instead of the simulator: binance,binance-usdm,kraken,coinbase,okx,bybit,bybit-linear."`
-	Symbols  int           `name:"symbols" default:"60" help:"Symbols that the simulator offers."`
-	Seed     int64         `name:"seed" default:"1" help:"Seed of the simulator."`
-	Rate     float64       `name:"rate" default:"1" help:"Multiplies the simulator's rate of frames."`
+	Duration timeSpan `name:"duration" env:"DURATION" help:"End by itself after this time, such as 20s; 0 waits for Ctrl-C."`
+	Venues   []string `name:"venues" env:"VENUES" help:"Connect to these live venues instead of the simulator: binance,binance-usdm,kraken,coinbase,okx,bybit,bybit-linear."`
+	Symbols  int      `name:"symbols" default:"60" help:"Symbols that the simulator offers."`
+	Seed     int64    `name:"seed" default:"1" help:"Seed of the simulator."`
+	Rate     float64  `name:"rate" default:"1" help:"Multiplies the simulator's rate of frames."`
+}
+
+// timeSpan is a time on the command line, never negative; a number alone is seconds.
+type timeSpan time.Duration
+
+// UnmarshalText reads a flag or variable.
+func (s *timeSpan) UnmarshalText(text []byte) error {
+	word := string(text)
+	if _, err := strconv.ParseFloat(word, 64); err == nil {
+		word += "s"
+	}
+	d, err := time.ParseDuration(word)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a time such as 20s or 2m", text)
+	}
+	*s = timeSpan(d)
+	return nil
 }
 
 // Run is the command.
 func (d *demoCommand) Run(ctx context.Context, cli *commandLine) error {
-	began := time.Now()
-	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
-	dir := cli.folder("demo")
-	if err := errors.Join(checkFree(dir), checkVenues(d.Venues)); err != nil {
+	if err := checkVenues(d.Venues); err != nil {
 		return err
 	}
-	if err := installParts(ctx, cli, d.Stack, d.stackFlags); err != nil {
-		return err
-	}
-	// A demo begins with nothing, so that its figures are its own.
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("clearing the last demo's data: %w", err)
-	}
-	began = time.Now()
-	s, err := startSession(ctx, cli, d.stackFlags, dir, progress)
+	s, err := startSession(ctx, cli, d.stackFlags, sessionConfig{use: "demo", fresh: true, progress: timedProgress})
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{venues: d.Venues, symbols: d.Symbols, seed: d.Seed, rate: d.Rate}}
-	err = d.flow(ctx, s, p, began)
-	return errors.Join(err, s.close())
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: s.dir, source: source{venues: d.Venues, symbols: d.Symbols, seed: d.Seed, rate: d.Rate}}
+	return errors.Join(d.flow(ctx, s, p), s.close())
 }
 
-func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline, began time.Time) error {
+func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 	if err := p.start(ctx, s.progress); err != nil {
 		return err
 	}
-	if err := s.writeState(d.Stack, p.simulator, true); err != nil {
-		return err
-	}
+	defer s.publish(context.WithoutCancel(ctx), p.simulator)()
 	if len(d.Venues) == 0 {
 		if err := s.awaitFirstRow(ctx); err != nil {
 			return err
 		}
-		s.progress(fmt.Sprintf("first row in ClickHouse, %.1f s after the start", time.Since(began).Seconds()))
+		s.progress(fmt.Sprintf("first row in ClickHouse, %.1f s after the start", time.Since(s.began).Seconds()))
 	}
 
-	view := newSampler(s)
+	view := newSampler(ctx, s)
+	view.lagPatience = 500 * time.Millisecond
 	d.watch(ctx, view)
 	// From here on a second Ctrl-C ends the program at once; the first one has asked for the drain.
 	drain, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -104,7 +109,7 @@ next:  make up                                  the same in the background; make
 func (d *demoCommand) watch(ctx context.Context, view *sampler) {
 	if d.Duration > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.Duration)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(d.Duration))
 		defer cancel()
 	}
 	probing, stop := context.WithCancel(ctx)
@@ -117,11 +122,20 @@ func (d *demoCommand) watch(ctx context.Context, view *sampler) {
 	if len(d.Venues) > 0 {
 		title = "live: " + strings.Join(d.Venues, ", ") + ", " + d.Stack + " stack"
 	}
-	if err := show(ctx, os.Stdout, term.IsTerminal(int(os.Stdout.Fd())), title, view.Sample); err != nil {
+	if err := show(ctx, os.Stdout, isTerminal(os.Stdout), title, view.Sample); err != nil {
 		fmt.Println("the live view ended:", err)
 	}
 	stop()
 	<-done
+}
+
+// ownRows is the condition on a topic's table for the rows of this pipeline's records.
+func (s *session) ownRows(topic string) string {
+	from := make([]string, maxPartitions)
+	for partition := range from {
+		from[partition] = fmt.Sprint(s.from[kafka.TopicPartition{Topic: topic, Partition: int32(partition)}])
+	}
+	return fmt.Sprintf("_topic_id = '%s' AND _offset >= [%s][_partition + 1]", s.topicIDs[topic], strings.Join(from, ","))
 }
 
 // firstRowPatience bounds the wait for the first row from the simulator.
@@ -135,14 +149,16 @@ func (s *session) awaitFirstRow(ctx context.Context) error {
 	defer tick.Stop()
 	var rows uint64
 	var err error
+	// A ClickHouse of one's own may hold the rows of other runs.
+	query := "SELECT count() FROM raw_trades WHERE " + s.ownRows("raw-trades")
 	for {
-		if err = s.db.QueryRowContext(ctx, "SELECT count() FROM raw_trades").Scan(&rows); err == nil && rows > 0 {
+		if err = s.db.QueryRowContext(ctx, query).Scan(&rows); err == nil && rows > 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("no row in ClickHouse after %s (last answer: %v); the newest errors of the programs: %s",
-				firstRowPatience, err, strings.Join(newLogTail(s.stack).Errors(), "; "))
+				firstRowPatience, err, strings.Join(s.logs.Errors(), "; "))
 		case <-tick.C:
 		}
 	}

@@ -15,27 +15,15 @@ import (
 // loadCommand runs the pipeline at a rate, watches whether it keeps up, then drains and proves it like the demo.
 type loadCommand struct {
 	stackFlags
-	Duration time.Duration `name:"duration" env:"DURATION" default:"60s" help:"How long the load lasts."`
-	Rate     float64       `name:"rate" env:"RATE" default:"145.2" help:"Multiplies the simulator's 800 frames/s; 145.2 is 20 times the busiest second of the recordings."`
-	Symbols  int           `name:"symbols" default:"210" help:"Symbols a venue that the simulator offers."`
-	Seed     int64         `name:"seed" default:"1" help:"Seed of the simulator."`
-	Profile  string        `name:"profile" type:"path" help:"Folder for a CPU profile of each program, taken over the middle third of the load."`
+	Duration timeSpan `name:"duration" env:"DURATION" default:"60s" help:"How long the load lasts."`
+	Rate     float64  `name:"rate" env:"RATE" default:"145.2" help:"Multiplies the simulator's 800 frames/s; 145.2 is 20 times the busiest second of the recordings."`
+	Symbols  int      `name:"symbols" default:"210" help:"Symbols a venue that the simulator offers."`
+	Seed     int64    `name:"seed" default:"1" help:"Seed of the simulator."`
+	Profile  string   `name:"profile" type:"path" help:"Folder for a CPU profile of each program, taken over the middle third of the load."`
 }
 
 // Run is the command.
 func (l *loadCommand) Run(ctx context.Context, cli *commandLine) error {
-	began := time.Now()
-	progress := func(line string) { fmt.Printf("%5.1fs  %s\n", time.Since(began).Seconds(), line) }
-	dir := cli.folder("load")
-	if err := checkFree(dir); err != nil {
-		return err
-	}
-	if err := installParts(ctx, cli, l.Stack, l.stackFlags); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("clearing the last load's data: %w", err)
-	}
 	if l.Profile != "" {
 		// The children inherit it: /debug/pprof is off otherwise.
 		if err := os.Setenv("PPROF", "true"); err != nil {
@@ -45,11 +33,11 @@ func (l *loadCommand) Run(ctx context.Context, cli *commandLine) error {
 			return fmt.Errorf("making the folder of the profiles: %w", err)
 		}
 	}
-	s, err := startSession(ctx, cli, l.stackFlags, dir, progress)
+	s, err := startSession(ctx, cli, l.stackFlags, sessionConfig{use: "load", fresh: true, progress: timedProgress})
 	if err != nil {
 		return err
 	}
-	p := &pipeline{stack: s.stack, settled: s.settled, dir: dir, source: source{symbols: l.Symbols, seed: l.Seed, rate: l.Rate}}
+	p := &pipeline{stack: s.stack, settled: s.settled, dir: s.dir, source: source{symbols: l.Symbols, seed: l.Seed, rate: l.Rate}}
 	return errors.Join(l.flow(ctx, s, p), s.close())
 }
 
@@ -64,7 +52,7 @@ func (l *loadCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 	if err != nil {
 		return err
 	}
-	run := &load{command: l, session: s, pipeline: p, meter: meter, logs: newLogTail(s.stack), cpu: newCPUAccount(s.stack)}
+	run := &load{command: l, session: s, pipeline: p, meter: meter, logs: s.logs, cpu: newCPUAccount(s.stack)}
 	if err := run.watch(ctx); err != nil {
 		return err
 	}
@@ -179,7 +167,7 @@ func (r *load) watch(ctx context.Context) error {
 	r.first = r.look(ctx)
 	r.last = r.first
 	profiles := r.profile(ctx)
-	timer := time.NewTimer(r.command.Duration)
+	timer := time.NewTimer(time.Duration(r.command.Duration))
 	defer timer.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

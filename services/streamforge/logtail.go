@@ -29,23 +29,42 @@ type shownError struct {
 
 // logTail follows the programs' logs for errors.
 type logTail struct {
-	stack *localstack.Stack
-
 	mu      sync.Mutex
+	stack   *localstack.Stack // nil: nothing to follow yet
 	offsets map[string]int64
 	newest  []shownError
 }
 
-func newLogTail(stack *localstack.Stack) *logTail {
-	return &logTail{stack: stack, offsets: map[string]int64{}}
+func newLogTail() *logTail { return &logTail{offsets: map[string]int64{}} }
+
+// Follow reads the logs of a stack's programs from now on.
+func (t *logTail) Follow(stack *localstack.Stack) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stack = stack
+}
+
+// Add shows what stands in no log.
+func (t *logTail) Add(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add(shownError{at: time.Now(), text: text})
+}
+
+func (t *logTail) add(e shownError) {
+	if t.newest = append(t.newest, e); len(t.newest) > maxShownErrors {
+		t.newest = t.newest[1:]
+	}
 }
 
 // Errors reads what the logs gained and returns the newest error lines, oldest first: errors, and warnings that carry one.
 func (t *logTail) Errors() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, program := range t.stack.States() {
-		t.read(program.Name, program.Log)
+	if t.stack != nil {
+		for _, program := range t.stack.States() {
+			t.read(program.Name, program.Log)
+		}
 	}
 	var texts []string
 	for _, e := range t.newest {
@@ -85,8 +104,6 @@ func (t *logTail) read(name, path string) {
 		if entry.Error != "" {
 			text += ": " + entry.Error
 		}
-		if t.newest = append(t.newest, shownError{at: entry.Time, text: text}); len(t.newest) > maxShownErrors {
-			t.newest = t.newest[1:]
-		}
+		t.add(shownError{at: entry.Time, text: text})
 	}
 }

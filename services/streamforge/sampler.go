@@ -67,17 +67,32 @@ type sampler struct {
 	started time.Time
 	latency *latencyProbe
 
+	// lagPatience is how long one look waits for the lags; 0 waits until they are there. The first ones take a second or
+	// two, for a reader of the topics must be connected, and a view must not stand still for so long.
+	lagPatience time.Duration
+
 	mu       sync.Mutex
 	previous Sample
+	lagging  chan measuredLag // a measurement under way, or nil
 }
 
-func newSampler(s *session) *sampler {
-	return &sampler{
+// measuredLag is how far every group is behind.
+type measuredLag struct {
+	groups []GroupLag
+	err    error
+}
+
+// newSampler begins an observation: rates are over the time since then.
+func newSampler(ctx context.Context, s *session) *sampler {
+	view := &sampler{
 		stack: s.stack, admin: s.admin, db: s.db, groups: s.groups(), tables: s.tables(), started: time.Now(),
-		logs: newLogTail(s.stack), latency: newLatencyProbe(s.db, "raw_trades", s.topicIDs["raw-trades"], func(partition int32) int64 {
+		logs: s.logs, latency: newLatencyProbe(s.db, "raw_trades", s.topicIDs["raw-trades"], func(partition int32) int64 {
 			return s.from[kafka.TopicPartition{Topic: "raw-trades", Partition: partition}]
 		}),
 	}
+	view.previous.At = view.started
+	view.sampleCounts(ctx, &view.previous)
+	return view
 }
 
 // Sample looks once. What cannot be seen this time keeps its last value and is told among the errors.
@@ -87,15 +102,7 @@ func (s *sampler) Sample(ctx context.Context) Sample {
 	now := time.Now()
 	sample := s.previous
 	sample.At, sample.Elapsed, sample.Errors = now, now.Sub(s.started), nil
-	loader := scrape(ctx, s.stack.HTTP("loader"))
-	parser := scrape(ctx, s.stack.HTTP("parser"))
-	if v, ok := loader["streamforge_loader_records_total"]; ok {
-		sample.Frames = int64(v)
-	}
-	if v, ok := parser["streamforge_parser_trades_total"]; ok {
-		sample.Trades = int64(v)
-		sample.Books = int64(parser["streamforge_parser_orderbook_events_total"])
-	}
+	s.sampleCounts(ctx, &sample)
 	if interval := now.Sub(s.previous.At).Seconds(); !s.previous.At.IsZero() && interval > 0 {
 		sample.FramesPerSecond = max(0, float64(sample.Frames-s.previous.Frames)/interval)
 		sample.TradesPerSecond = max(0, float64(sample.Trades-s.previous.Trades)/interval)
@@ -109,13 +116,48 @@ func (s *sampler) Sample(ctx context.Context) Sample {
 	return sample
 }
 
+func (s *sampler) sampleCounts(ctx context.Context, sample *Sample) {
+	loader := scrape(ctx, s.stack.HTTP("loader"))
+	parser := scrape(ctx, s.stack.HTTP("parser"))
+	if v, ok := loader["streamforge_loader_records_total"]; ok {
+		sample.Frames = int64(v)
+	}
+	if v, ok := parser["streamforge_parser_trades_total"]; ok {
+		sample.Trades = int64(v)
+		sample.Books = int64(parser["streamforge_parser_orderbook_events_total"])
+	}
+}
+
+// sampleLag takes the lags of a measurement that is ready in time; the last ones stand until then.
 func (s *sampler) sampleLag(ctx context.Context, sample *Sample) {
+	if s.lagging == nil {
+		s.lagging = make(chan measuredLag, 1)
+		go func(ready chan<- measuredLag) { ready <- s.measureLag(ctx) }(s.lagging)
+	}
+	var late <-chan time.Time
+	if s.lagPatience > 0 {
+		timer := time.NewTimer(s.lagPatience)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case measured := <-s.lagging:
+		s.lagging = nil
+		if measured.err != nil {
+			sample.Errors = append(sample.Errors, measured.err.Error())
+			return
+		}
+		sample.Groups = measured.groups
+	case <-late:
+	}
+}
+
+func (s *sampler) measureLag(ctx context.Context) measuredLag {
 	var groups []GroupLag
 	for group, topics := range s.groups {
 		lags, err := s.admin.Lag(ctx, group, topics)
 		if err != nil {
-			sample.Errors = append(sample.Errors, fmt.Sprintf("lag of %s: %v", group, err))
-			return
+			return measuredLag{err: fmt.Errorf("lag of %s: %w", group, err)}
 		}
 		total := GroupLag{Group: group}
 		for _, lag := range lags {
@@ -125,7 +167,7 @@ func (s *sampler) sampleLag(ctx context.Context, sample *Sample) {
 		groups = append(groups, total)
 	}
 	sort.Slice(groups, func(i, j int) bool { return groups[i].Group < groups[j].Group })
-	sample.Groups = groups
+	return measuredLag{groups: groups}
 }
 
 func (s *sampler) sampleRows(ctx context.Context, sample *Sample) {

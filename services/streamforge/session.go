@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,34 +42,95 @@ type session struct {
 	contracts []contract.Contract
 	kafka     kafka.ClientConfig
 	registry  registry.Config
+	logs      *logTail
 	// from and topicIDs are where and what the topics were when this pipeline began.
 	from     map[kafka.TopicPartition]int64
 	topicIDs map[string]uuid.UUID
+	kind     string
 	dir      string
+	began    time.Time // after whatever had to be fetched
 	progress func(string)
+	lock     *localstack.Lock
 }
 
-// startSession starts a stack in dir and applies the contracts to it.
-func startSession(ctx context.Context, cli *commandLine, flags stackFlags, dir string, progress func(string)) (*session, error) {
+// sessionConfig is what the commands that start a stack do differently.
+type sessionConfig struct {
+	// use names the stack's folder: up and demo do not disturb each other.
+	use string
+	// fresh begins with nothing, so that a run's figures are its own.
+	fresh bool
+	// progress gets a line for every step.
+	progress func(since time.Duration, line string)
+	// tellEnds passes on as progress that a child ended and is started again; a live view shows it otherwise.
+	tellEnds bool
+}
+
+// timedProgress is the progress of a command that a person watches.
+func timedProgress(since time.Duration, line string) {
+	fmt.Printf("%5.1fs  %s\n", since.Seconds(), line)
+}
+
+// startSession takes the use's folder, fetches what is missing, starts a stack and applies the contracts to it.
+func startSession(ctx context.Context, cli *commandLine, flags stackFlags, config sessionConfig) (*session, error) {
+	dir := cli.folder(config.use)
+	lock, err := occupy(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{kind: flags.Stack, dir: dir, lock: lock}
+	if err := s.prepare(ctx, cli, flags, config); err != nil {
+		lock.Release()
+		return nil, err
+	}
+	s.began = time.Now()
+	s.progress = func(line string) { config.progress(time.Since(s.began), line) }
+	if err := s.start(ctx, cli, flags, config); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// prepare does what may take long or fail for reasons of the surroundings, before anything is started.
+func (s *session) prepare(ctx context.Context, cli *commandLine, flags stackFlags, config sessionConfig) error {
+	if err := flags.reachable(ctx); err != nil {
+		return err
+	}
+	if err := installParts(ctx, cli, flags.Stack, flags); err != nil {
+		return err
+	}
+	if config.fresh {
+		if err := os.RemoveAll(s.dir); err != nil {
+			return fmt.Errorf("clearing the last run's data: %w", err)
+		}
+	}
+	return localstack.RemoveState(s.dir)
+}
+
+func (s *session) start(ctx context.Context, cli *commandLine, flags stackFlags, config sessionConfig) error {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := checkFree(dir); err != nil {
-		return nil, err
-	}
-	external := localstack.Addresses{Kafka: flags.Kafka, Registry: flags.Registry, ClickHouse: flags.ClickHouse}
-	stack, err := localstack.Start(ctx, localstack.Config{
-		Kind: flags.Stack, Dir: dir, CacheDir: cli.CacheDir, Executable: self,
+	s.logs = newLogTail()
+	s.stack, err = localstack.Start(ctx, localstack.Config{
+		Kind: flags.Stack, Dir: s.dir, CacheDir: cli.CacheDir, Executable: self,
 		KafkaPort: flags.KafkaPort, RegistryPort: flags.RegistryPort, ClickHousePort: flags.ClickHousePort,
-		External: external, Progress: progress,
+		External: localstack.Addresses{Kafka: flags.Kafka, Registry: flags.Registry, ClickHouse: flags.ClickHouse},
+		Progress: s.progress,
+		Ended: func(name string, reason error) {
+			line := fmt.Sprintf("%s ended (%v) and is started again", name, reason)
+			s.logs.Add(line)
+			if config.tellEnds {
+				s.progress(line)
+			}
+		},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &session{stack: stack, dir: dir, progress: progress}
+	s.logs.Follow(s.stack)
 	if err := errors.Join(s.clients(flags), s.connect()); err != nil {
-		return nil, errors.Join(err, stack.Stop())
+		return err
 	}
 	// How a local broker differs from the contracts is no business of a real one.
 	kind := flags.Stack
@@ -78,27 +138,38 @@ func startSession(ctx context.Context, cli *commandLine, flags stackFlags, dir s
 		kind = ""
 	}
 	if err := s.apply(ctx, kind); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	if err := s.markBeginning(ctx); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return s, nil
-}
-
-// checkFree refuses a folder whose stack still runs.
-func checkFree(dir string) error {
-	state, err := localstack.ReadState(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
 		return err
 	}
-	if state.Alive() {
-		return fmt.Errorf("a stack runs already in %s (process %d); `make status` shows it, `make down` ends it", dir, state.Supervisor)
+	return s.markBeginning(ctx)
+}
+
+// occupy takes a use's folder for this process.
+func occupy(dir string) (*localstack.Lock, error) {
+	lock, err := localstack.Acquire(dir)
+	if errors.Is(err, localstack.ErrRuns) {
+		return nil, occupied(dir)
 	}
-	return localstack.RemoveState(dir)
+	return lock, err
+}
+
+// occupied says who uses a folder, and how that is ended.
+func occupied(dir string) error {
+	pid, _ := localstack.Holder(dir)
+	if filepath.Base(dir) == useUp {
+		return fmt.Errorf("a stack runs already in %s (process %d); `make status` shows it, `make down` ends it", dir, pid)
+	}
+	return fmt.Errorf("another %s runs already in %s (process %d); Ctrl-C in its terminal ends it, and --dir names another folder", filepath.Base(dir), dir, pid)
+}
+
+// useUp is the folder of what stays in the background.
+const useUp = "up"
+
+// checkFree refuses a folder whose stack runs, before anything is done.
+func checkFree(dir string) error {
+	if _, taken := localstack.Holder(dir); taken {
+		return occupied(dir)
+	}
+	return nil
 }
 
 func (s *session) connect() error {
@@ -199,10 +270,41 @@ func (s *session) settled(ctx context.Context) error {
 }
 
 // writeState tells other commands what runs.
-func (s *session) writeState(kind, simulator string, ready bool) error {
+func (s *session) writeState(simulator string) error {
 	return localstack.WriteState(s.dir, localstack.State{
-		Stack: kind, Supervisor: os.Getpid(), Ready: ready, Addresses: s.stack.Addresses(), Simulator: simulator, Programs: s.stack.States(),
+		Stack: s.kind, Supervisor: os.Getpid(), Ready: true, Addresses: s.stack.Addresses(), Simulator: simulator, Programs: s.stack.States(),
 	})
+}
+
+// keepState keeps the state file true until ctx ends: a child that was started again has a new process id. A full disk
+// ends nothing: everything goes on, and only what status shows may be old.
+func (s *session) keepState(ctx context.Context, simulator string) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := s.writeState(simulator)
+		if err != nil && !failing {
+			s.logs.Add(oneLine(err) + "; trying again every second")
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// publish lets other commands see what runs, until stop.
+func (s *session) publish(ctx context.Context, simulator string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.keepState(ctx, simulator)
+	}()
+	return func() { cancel(); <-done }
 }
 
 func (s *session) close() error {
@@ -212,7 +314,13 @@ func (s *session) close() error {
 	if s.admin != nil {
 		s.admin.Close()
 	}
-	return errors.Join(s.stack.Stop(), localstack.RemoveState(s.dir))
+	var err error
+	if s.stack != nil {
+		err = s.stack.Stop()
+	}
+	err = errors.Join(err, localstack.RemoveState(s.dir))
+	s.lock.Release()
+	return err
 }
 
 // folder is where the stack of one use lives: up and demo do not disturb each other.

@@ -6,18 +6,21 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sort"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
+	"golang.org/x/term"
 )
 
 // show displays samples until ctx ends or the person presses Ctrl-C: a live view on a terminal, a line a second elsewhere.
 func show(ctx context.Context, out io.Writer, terminal bool, title string, sample func(context.Context) Sample) error {
 	if terminal {
-		return showLive(ctx, title, sample)
+		return showLive(ctx, out, title, sample)
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -49,24 +52,39 @@ func plainLine(s Sample) string {
 	for _, g := range s.Groups {
 		lags = append(lags, fmt.Sprintf("%s=%.1fs/%d", g.Group, g.Seconds, g.Records))
 	}
+	if len(lags) == 0 {
+		lags = []string{"being measured"}
+	}
 	return fmt.Sprintf("%4.0fs frames/s=%-6.0f trades/s=%-5.0f rows=%-8d p50=%dms p99=%dms lag: %s",
 		s.Elapsed.Seconds(), s.FramesPerSecond, s.TradesPerSecond, s.TotalRows(), s.P50.Milliseconds(), s.P99.Milliseconds(), strings.Join(lags, " "))
 }
 
+// isTerminal says whether a live view can be drawn: some terminals, such as an editor's, cannot move their cursor.
+func isTerminal(file *os.File) bool {
+	kind := os.Getenv("TERM")
+	return term.IsTerminal(int(file.Fd())) && kind != "" && kind != "dumb"
+}
+
 // liveView is the terminal's model.
 type liveView struct {
-	title  string
-	sample Sample
-	ask    func() Sample
-	width  int
+	title         string
+	sample        Sample
+	ask           func() Sample
+	width, height int // of the terminal; height 0 has no bound
 }
 
 type sampled Sample
 
-func showLive(ctx context.Context, title string, sample func(context.Context) Sample) error {
+// showLive draws on a screen of its own, which a change of the terminal's size leaves no rests on, and leaves the last
+// picture behind.
+func showLive(ctx context.Context, out io.Writer, title string, sample func(context.Context) Sample) error {
 	view := liveView{title: title, ask: func() Sample { return sample(ctx) }, width: 100}
-	program := tea.NewProgram(view, tea.WithContext(ctx), tea.WithoutSignalHandler())
-	_, err := program.Run()
+	program := tea.NewProgram(view, tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithAltScreen())
+	last, err := program.Run()
+	if final, ok := last.(liveView); ok && !final.sample.At.IsZero() {
+		final.height = 0
+		fmt.Fprintln(out, final.picture(false))
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -87,7 +105,7 @@ func (v liveView) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		v.sample = Sample(m)
 		return v, v.next(500 * time.Millisecond)
 	case tea.WindowSizeMsg:
-		v.width = m.Width
+		v.width, v.height = m.Width, m.Height
 	case tea.KeyMsg:
 		if k := m.String(); k == "ctrl+c" || k == "q" {
 			return v, tea.Quit
@@ -102,51 +120,161 @@ var (
 	valueStyle = lipgloss.NewStyle().Bold(true)
 	errorStyle = lipgloss.NewStyle().Foreground(lipgloss.Color("9"))
 	lateStyle  = lipgloss.NewStyle().Foreground(lipgloss.Color("11"))
+	plainStyle = lipgloss.NewStyle()
 )
 
 // View draws the sample.
-func (v liveView) View() string {
+func (v liveView) View() string { return v.picture(true) }
+
+// picture is what fits the terminal: where it is low, the hint, the errors' further lines, the tables and the groups go,
+// so that the figures and the errors stay.
+func (v liveView) picture(live bool) string {
+	head, errors, brief := v.head(), v.errors(maxErrorLines), v.errors(1)
+	hint := []string{"  " + labelStyle.Render(clip("Ctrl-C drains the pipeline and prints the proof", v.width-2))}
+	if !live {
+		hint = nil
+	}
+	var lines []string
+	for _, blocks := range [][][]string{
+		{head, v.groups(), v.tables(), errors, hint},
+		{head, v.groups(), v.tables(), errors},
+		{head, v.groups(), v.tables(), brief},
+		{head, v.groups(), errors},
+		{head, v.groups(), brief},
+		{head, errors},
+		{head, brief},
+	} {
+		for _, gap := range []bool{true, false} {
+			if lines = stack(blocks, gap); v.height == 0 || len(lines) <= v.height {
+				return strings.Join(lines, "\n")
+			}
+		}
+	}
+	return strings.Join(lines[:v.height], "\n")
+}
+
+// stack puts blocks under each other, with a gap between them or without.
+func stack(blocks [][]string, gap bool) []string {
+	var lines []string
+	for _, block := range blocks {
+		if gap && len(lines) > 0 && len(block) > 0 {
+			lines = append(lines, "")
+		}
+		lines = append(lines, block...)
+	}
+	return lines
+}
+
+// head is the title and the figures, as many on a line as fit.
+func (v liveView) head() []string {
 	s := v.sample
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s\n\n", titleStyle.Render("StreamForge"), labelStyle.Render(v.title))
-	figure := func(label, value string) {
-		fmt.Fprintf(&b, "  %s %s", labelStyle.Render(label), valueStyle.Render(fmt.Sprintf("%-10s", value)))
+	const name = "StreamForge"
+	lines := []string{titleStyle.Render(clip(name, v.width)) + labelStyle.Render(clip("  "+v.title, v.width-len(name)))}
+	var line string
+	used := 0
+	for _, figure := range [][2]string{
+		{"frames/s", fmt.Sprintf("%.0f", s.FramesPerSecond)},
+		{"trades/s", fmt.Sprintf("%.0f", s.TradesPerSecond)},
+		{"frames", group(s.Frames)},
+		{"running", s.Elapsed.Round(time.Second).String()},
+		{"received → visible  p50", fmt.Sprintf("%d ms", s.P50.Milliseconds())},
+		{"p99", fmt.Sprintf("%d ms", s.P99.Milliseconds())},
+	} {
+		value := fmt.Sprintf("%-9s", figure[1])
+		wide := 2 + len([]rune(figure[0])) + 1 + len(value)
+		if used > 0 && used+wide > v.width || figure[0] == "received → visible  p50" {
+			lines, line, used = append(lines, line), "", 0
+		}
+		line += "  " + labelStyle.Render(figure[0]) + " " + valueStyle.Render(value)
+		used += wide
 	}
-	figure("frames/s", fmt.Sprintf("%.0f", s.FramesPerSecond))
-	figure("trades/s", fmt.Sprintf("%.0f", s.TradesPerSecond))
-	figure("frames", group(s.Frames))
-	figure("running", s.Elapsed.Round(time.Second).String())
-	b.WriteString("\n")
-	figure("received → visible  p50", fmt.Sprintf("%d ms", s.P50.Milliseconds()))
-	figure("p99", fmt.Sprintf("%d ms", s.P99.Milliseconds()))
-	b.WriteString("\n\n")
-	fmt.Fprintf(&b, "  %s\n", labelStyle.Render(fmt.Sprintf("%-26s %12s %12s", "consumer group", "lag seconds", "lag records")))
-	for _, g := range s.Groups {
-		line := fmt.Sprintf("  %-26s %12.1f %12s", g.Group, g.Seconds, group(g.Records))
+	return append(lines, line)
+}
+
+// columns are a table's widths: of the names, and of each of the numbers.
+func (v liveView) columns() (name, number int) {
+	if v.width >= 54 {
+		return 26, 12
+	}
+	return max(6, v.width-2-2*10), 9
+}
+
+func (v liveView) groups() []string {
+	name, number := v.columns()
+	seconds, records := "lag seconds", "lag records"
+	if number < len(seconds) {
+		seconds, records = "lag s", "records"
+	}
+	lines := []string{row(labelStyle, v.width, name, number, "consumer group", seconds, records)}
+	for _, g := range v.sample.Groups {
+		style := plainStyle
 		if g.Seconds > 5 {
-			line = lateStyle.Render(line)
+			style = lateStyle
 		}
-		b.WriteString(line + "\n")
+		lines = append(lines, row(style, v.width, name, number, g.Group, fmt.Sprintf("%.1f", g.Seconds), group(g.Records)))
 	}
-	fmt.Fprintf(&b, "\n  %s\n", labelStyle.Render(fmt.Sprintf("%-26s %12s", "ClickHouse table", "rows")))
-	tables := make([]string, 0, len(s.Rows))
-	for table := range s.Rows {
-		tables = append(tables, table)
-	}
-	sort.Strings(tables)
-	for _, table := range tables {
-		line := fmt.Sprintf("  %-26s %12s", table, group(s.Rows[table]))
-		if table == "dead_letters" && s.Rows[table] > 0 {
-			line = errorStyle.Render(line)
+	return lines
+}
+
+func (v liveView) tables() []string {
+	name, number := v.columns()
+	lines := []string{row(labelStyle, v.width, name, number, "ClickHouse table", "rows")}
+	for _, table := range slices.Sorted(maps.Keys(v.sample.Rows)) {
+		style := plainStyle
+		if table == "dead_letters" && v.sample.Rows[table] > 0 {
+			style = errorStyle
 		}
-		b.WriteString(line + "\n")
+		lines = append(lines, row(style, v.width, name, number, table, group(v.sample.Rows[table])))
 	}
-	b.WriteString("\n")
-	for _, e := range s.Errors {
-		b.WriteString("  " + errorStyle.Render(clip(e, v.width-4)) + "\n")
+	return lines
+}
+
+// row is a name and numbers under each other.
+func row(style lipgloss.Style, width, name, number int, cells ...string) string {
+	line := fmt.Sprintf("  %-*s", name, clip(cells[0], name))
+	for _, cell := range cells[1:] {
+		line += fmt.Sprintf(" %*s", number, cell)
 	}
-	b.WriteString("\n  " + labelStyle.Render("Ctrl-C drains the pipeline and prints the proof") + "\n")
-	return b.String()
+	return style.Render(clip(line, width))
+}
+
+// errors are in red, the remedy at their end included: a long one takes several lines.
+func (v liveView) errors(most int) []string {
+	var lines []string
+	for _, e := range v.sample.Errors {
+		for i, part := range wrap(e, v.width-4, most) {
+			indent := "  "
+			if i > 0 {
+				indent = "    "
+			}
+			lines = append(lines, indent+errorStyle.Render(part))
+		}
+	}
+	return lines
+}
+
+// maxErrorLines is how much of the screen one error may take.
+const maxErrorLines = 4
+
+// wrap breaks a text into at most so many lines, between words where it can.
+func wrap(text string, width, most int) []string {
+	var lines []string
+	rest := []rune(strings.Join(strings.Fields(text), " "))
+	for width = max(width, 8); len(rest) > width; {
+		if len(lines) == most-1 {
+			return append(lines, clip(string(rest), width))
+		}
+		at := width
+		for i := width; i > width/2; i-- {
+			if rest[i] == ' ' {
+				at = i
+				break
+			}
+		}
+		lines = append(lines, string(rest[:at]))
+		rest = []rune(strings.TrimLeft(string(rest[at:]), " "))
+	}
+	return append(lines, string(rest))
 }
 
 // group writes a number with thin groups of three digits.
@@ -163,8 +291,12 @@ func group(n int64) string {
 }
 
 func clip(s string, width int) string {
-	if r := []rune(s); width > 1 && len(r) > width {
-		return string(r[:width-1]) + "…"
+	r := []rune(s)
+	switch {
+	case len(r) <= width:
+		return s
+	case width < 1:
+		return ""
 	}
-	return s
+	return string(r[:width-1]) + "…"
 }

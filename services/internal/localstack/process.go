@@ -30,6 +30,8 @@ type Spec struct {
 	LogFile string
 	// Ready is asked until it returns nil; it decides when Start returns.
 	Ready func(ctx context.Context) error
+	// Ended is called when the child ended by itself after it had been ready; nil: not.
+	Ended func(name string, reason error)
 	// StartTimeout bounds the wait for Ready.
 	StartTimeout time.Duration
 	// StopTimeout is how long a SIGTERM may take before SIGKILL.
@@ -120,6 +122,9 @@ func (p *Process) supervise() {
 		p.mu.Unlock()
 		if stop {
 			return
+		}
+		if up && p.spec.Ended != nil {
+			p.spec.Ended(p.spec.Name, err)
 		}
 		if early++; !up && early >= maxEarlyExits {
 			p.fatal <- fmt.Errorf("%s ends at once (%v): %s", p.spec.Name, err, lastLogLine(p.spec.LogFile))

@@ -42,6 +42,8 @@ type Config struct {
 	External Addresses
 	// Progress gets a line for every step, for a person.
 	Progress func(line string)
+	// Ended is told of a child that ended by itself after it had been up, and is about to be started again.
+	Ended func(name string, reason error)
 }
 
 // Stack is a running local stack.
@@ -103,6 +105,7 @@ func (s *Stack) LogFile(name string) string { return filepath.Join(s.config.Dir,
 
 func (s *Stack) launch(ctx context.Context, spec Spec) error {
 	began := time.Now()
+	spec.Ended = s.config.Ended
 	p, err := Launch(ctx, spec)
 	if err != nil {
 		return err
@@ -195,6 +198,7 @@ func (s *Stack) program(ctx context.Context, name, path string, args, env []stri
 		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, OneArena}, env),
 		LogFile:      s.LogFile(name),
 		Ready:        answers("http://" + address + ask),
+		Ended:        s.config.Ended,
 		StartTimeout: 30 * time.Second,
 		StopTimeout:  40 * time.Second,
 	}
@@ -214,10 +218,10 @@ func (s *Stack) States() []ProgramState {
 	defer s.mu.Unlock()
 	var states []ProgramState
 	for _, p := range s.parts {
-		states = append(states, ProgramState{Name: p.Name(), PID: p.PID(), Log: s.LogFile(p.Name())})
+		states = append(states, ProgramState{Name: p.Name(), PID: p.PID(), Log: s.LogFile(p.Name()), Restarts: p.Restarts()})
 	}
 	for _, p := range s.programs {
-		states = append(states, ProgramState{Name: p.process.Name(), PID: p.process.PID(), HTTP: p.http, Log: s.LogFile(p.process.Name())})
+		states = append(states, ProgramState{Name: p.process.Name(), PID: p.process.PID(), HTTP: p.http, Log: s.LogFile(p.process.Name()), Restarts: p.process.Restarts()})
 	}
 	return states
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // Addresses of the three parts of a stack.
@@ -32,7 +31,9 @@ type ProgramState struct {
 	PID  int    `json:"pid"`
 	// HTTP is host:port of /healthz, /readyz and /metrics; empty for a part that has none.
 	HTTP string `json:"http,omitempty"`
-	Log  string `json:"log"`
+	Log  string `json:"log,omitempty"`
+	// Restarts counts how often it ended and was started again.
+	Restarts int `json:"restarts"`
 }
 
 // State is what the supervisor of a running stack writes down for the other commands.
@@ -44,11 +45,6 @@ type State struct {
 	Addresses  Addresses      `json:"addresses"`
 	Simulator  string         `json:"simulator,omitempty"`
 	Programs   []ProgramState `json:"programs"`
-}
-
-// Alive says whether the supervisor that wrote the state still runs.
-func (s State) Alive() bool {
-	return s.Supervisor > 0 && syscall.Kill(s.Supervisor, 0) == nil
 }
 
 func statePath(dir string) string { return filepath.Join(dir, "state.json") }

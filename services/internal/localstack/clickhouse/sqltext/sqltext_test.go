@@ -2,6 +2,7 @@ package sqltext
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,7 +92,36 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("data begins at %d of %d", insert.Data, len(text))
 			}
 		}
+		statements, rest := Split(text)
+		for _, s := range statements {
+			if _, err := Parse(s); err != nil {
+				t.Fatalf("%q is not one statement: %v", s, err)
+			}
+		}
+		if !strings.HasSuffix(text, rest) {
+			t.Fatalf("the rest %q is not the end", rest)
+		}
 		KillByQueryID(text, "x")
 		WithoutSync(text)
 	})
+}
+
+func TestStatementsAreSplit(t *testing.T) {
+	for _, c := range []struct {
+		text       string
+		statements []string
+		rest       string
+	}{
+		{"", nil, ""},
+		{"SELECT 1", nil, "SELECT 1"},
+		{"SELECT 1;", []string{"SELECT 1"}, ""},
+		{"SELECT ';', $$;$$, `;` -- ;\n;\nSELECT 2 ;; SELECT", []string{"SELECT ';', $$;$$, `;` -- ;", "SELECT 2"}, " SELECT"},
+		{"-- nothing\n;/* ; */", nil, ""},
+		{"SELECT 'open;\nSELECT 2;", nil, "SELECT 'open;\nSELECT 2;"},
+	} {
+		statements, rest := Split(c.text)
+		if !slices.Equal(statements, c.statements) || rest != c.rest {
+			t.Errorf("%q: %q and %q", c.text, statements, rest)
+		}
+	}
 }
