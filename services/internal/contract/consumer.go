@@ -135,8 +135,8 @@ func (l linter) lintConsumers(consumers []Consumer, contracts []Contract) Proble
 
 func (l linter) lintRead(c Consumer, r Read, at string, product Contract) Problems {
 	if l.versions != nil {
-		if texts := l.versions(product.Subject); len(texts) > 0 {
-			return c.lintReadVersion(r, at, product.Subject, texts)
+		if versions := l.versions(product.Subject); len(versions) > 0 {
+			return c.lintReadVersion(r, at, product.Subject, versions)
 		}
 	}
 	var problems Problems
@@ -150,20 +150,16 @@ func (l linter) lintRead(c Consumer, r Read, at string, product Contract) Proble
 
 // lintReadVersion looks for the fields in the version that the reader was written against: a later one may have lost them,
 // which is no fault of the declaration.
-func (c Consumer) lintReadVersion(r Read, at, subject string, texts []string) Problems {
-	if r.SchemaVersion > len(texts) {
+func (c Consumer) lintReadVersion(r Read, at, subject string, versions []*avro.Schema) Problems {
+	if r.SchemaVersion > len(versions) {
 		return Problems{c.problem(at+"/schemaVersion", fmt.Sprintf("version %d of %s does not exist", r.SchemaVersion, subject),
-			fmt.Sprintf("write a version from 1 to %d", len(texts)))}
-	}
-	version, err := avro.Parse(texts[r.SchemaVersion-1], nil, avro.KeepInvalidDefaults())
-	if err != nil {
-		return Problems{c.problem(at+"/schemaVersion", fmt.Sprintf("version %d of %s: %v", r.SchemaVersion, subject, err), "")}
+			fmt.Sprintf("write a version from 1 to %d", len(versions)))}
 	}
 	var problems Problems
 	for j, name := range r.Fields {
-		if _, err := FieldAt(version, name); err != nil {
+		if _, err := FieldAt(versions[r.SchemaVersion-1], name); err != nil {
 			problems = append(problems, c.problem(fmt.Sprintf("%s/fields/%d", at, j), fmt.Sprintf("version %d of %s has no field %s", r.SchemaVersion, subject, name),
-				fmt.Sprintf("write another of the %d versions, or another field", len(texts))))
+				fmt.Sprintf("write another of the %d versions, or another field", len(versions))))
 		}
 	}
 	return problems

@@ -21,9 +21,9 @@ func WithSink(judge func(c Contract, schemaText string) error) Option {
 	return func(l *linter) { l.sink = judge }
 }
 
-// WithVersions makes Lint compare what consumers declare with the version of the schema that they name. versions gives the
-// self-contained texts of a subject, oldest first; none when the subject is not known.
-func WithVersions(versions func(subject string) []string) Option {
+// WithVersions makes Lint compare what consumers declare with the version of the schema that they name. versions gives those
+// of a subject, oldest first; none when the subject is not known.
+func WithVersions(versions func(subject string) []*avro.Schema) Option {
 	return func(l *linter) { l.versions = versions }
 }
 
@@ -34,7 +34,7 @@ func WithToday(today time.Time) Option {
 
 type linter struct {
 	sink     func(Contract, string) error
-	versions func(string) []string
+	versions func(string) []*avro.Schema
 	today    time.Time
 }
 

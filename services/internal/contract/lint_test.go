@@ -224,9 +224,17 @@ func TestEveryNestedThingAgrees(t *testing.T) {
 func TestAReaderIsComparedWithTheVersionThatItNames(t *testing.T) {
 	v1 := `{"type":"record","name":"F","fields":[{"name":"old","type":"string"},{"name":"payload","type":"bytes"}]}`
 	v2 := `{"type":"record","name":"F","fields":[{"name":"payload","type":"bytes"},{"name":"labels","type":{"type":"map","values":{"type":"record","name":"L","fields":[{"name":"text","type":"string"}]}}},{"name":"either","type":["null","int",{"type":"record","name":"n.T","fields":[{"name":"price","type":["null",{"type":"array","items":{"type":"record","name":"P","fields":[{"name":"q","type":"int"}]}}]}]}]}]}`
-	versions := contract.WithVersions(func(subject string) []string {
+	var parsed []*avro.Schema
+	for _, text := range []string{v1, v2} {
+		s, err := avro.Parse(text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, s)
+	}
+	versions := contract.WithVersions(func(subject string) []*avro.Schema {
 		if subject == "raw-frames-value" {
-			return []string{v1, v2}
+			return parsed
 		}
 		return nil // not known: the contract decides
 	})
