@@ -27,8 +27,9 @@ type base struct {
 	store *history.Store
 	// current is which version of its subject the base's file is, by subject; with a registry its latest version.
 	current map[string]*history.Version
-	// files are the schemas' paths in the repository, by subject.
+	// files are the schemas' paths in the repository and texts what they hold, by subject.
 	files     map[string]string
+	texts     map[string]string
 	contracts []contract.Contract
 	consumers []contract.Consumer
 	waivers   []contract.Waiver
@@ -39,12 +40,13 @@ type base struct {
 
 // gitBase takes everything from the history.
 func gitBase(h *history.History) (*base, error) {
-	b := &base{name: h.Base.String(), store: h.Store, current: map[string]*history.Version{}, files: map[string]string{}, notes: h.Notes}
+	b := &base{name: h.Base.String(), store: h.Store, current: map[string]*history.Version{}, files: map[string]string{}, texts: map[string]string{}, notes: h.Notes}
 	for name, held := range h.Schemas {
 		b.current[name] = held.Version
 		b.files[name] = history.SchemasFolder + "/" + held.Path
+		b.texts[name] = held.Text
 	}
-	return b, b.readContracts(h.Contracts)
+	return b, b.readContracts(history.Folder(h.Files, history.ContractsFolder))
 }
 
 func (b *base) readContracts(fsys fs.FS) error {

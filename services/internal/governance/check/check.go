@@ -44,7 +44,14 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	tree, err := readTree(repository.Top)
+	files, err := readFiles(repository.Top)
+	if err != nil {
+		return Report{}, err
+	}
+	if files, err = b.catchUp(ctx, repository, past, files); err != nil {
+		return Report{}, err
+	}
+	tree, err := parseTree(repository.Top, files)
 	if err != nil {
 		return Report{}, err
 	}
@@ -52,12 +59,30 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		if err := b.useRegistry(ctx, o.Registry, subjectNames(b, tree)); err != nil {
 			return Report{}, err
 		}
-	} else if contains, err := repository.Contains(ctx, commit); err != nil {
-		return Report{}, err
-	} else if !contains {
-		b.notes = append(b.notes, fmt.Sprintf("the working tree lacks commits of %s: what they changed looks taken back here; merge or rebase first", commit.Name))
 	}
 	return judge(b, tree, o.Today)
+}
+
+// catchUp adds to the working tree's files what the base has done since the branch forked off.
+func (b *base) catchUp(ctx context.Context, r *history.Repository, past *history.History, files map[string]string) (map[string]string, error) {
+	fork, err := r.Fork(ctx, past.Base)
+	if err != nil || fork == past.Base.Hash {
+		return files, err
+	}
+	if fork == "" {
+		b.notes = append(b.notes, fmt.Sprintf("the working tree and %s have no commit in common; the files are compared as they are", past.Base.Name))
+		return files, nil
+	}
+	then, err := r.Files(ctx, fork)
+	if err != nil {
+		return nil, err
+	}
+	files, both := merged(files, then, past.Files)
+	b.notes = append(b.notes, fmt.Sprintf("the working tree lacks commits of %s; files that it did not touch are taken as they are there", past.Base.Name))
+	for _, name := range both {
+		b.notes = append(b.notes, fmt.Sprintf("%s was changed here and on %s; it is judged as it is here, merge first for a sure verdict", name, past.Base.Name))
+	}
+	return files, nil
 }
 
 // subjectNames lists the subjects of both sides.
@@ -160,6 +185,12 @@ func (j judging) start(s schemas.Subject) Subject {
 // subject judges one that a registry would take.
 func (j judging) subject(held history.Held) (Subject, error) {
 	out := j.start(held.Subject)
+	// What is held already was accepted under another spelling, perhaps; a new one is judged as a registry judges a new schema.
+	if held.Text != j.base.texts[held.Name] {
+		if err := held.Version.Accepts(held.Text); err != nil {
+			return j.refused(history.Refused{Subject: held.Subject, Err: err}), nil
+		}
+	}
 	out.After = held.Version.Number
 	current := j.base.current[held.Name]
 	if held.Version != current {
@@ -175,7 +206,9 @@ func (j judging) subject(held history.Held) (Subject, error) {
 			}
 			earlier = append(earlier, avro.Version{Number: v.Number, Schema: s})
 		}
-		out.Findings, out.Messages = compatibility(out.Level, candidate, earlier)
+		failed := out.Level.CheckAll(candidate, earlier)
+		out.Findings, out.Messages = compatibility(candidate, failed), out.Level.Verbose(failed)
+		out.Suggestion = suggest(candidate, failed)
 	}
 	if err := j.meaning(&out, held); err != nil {
 		return out, err

@@ -15,16 +15,15 @@ const (
 	forward                   // a reader with an earlier version reads new records
 )
 
-// compatibility is the first layer: a candidate against every version that the level asks for. It returns the findings,
-// one for each reason with all versions that it concerns, and a registry's messages for the newest version that fails.
-func compatibility(level avro.Level, candidate *avro.Schema, earlier []avro.Version) ([]Finding, []string) {
-	failed := level.CheckAll(candidate, earlier)
+// compatibility is the first layer: what failed between a candidate and every version that the level asks for, as one
+// finding for each reason with all versions that it concerns.
+func compatibility(candidate *avro.Schema, failed []avro.VersionVerdict) []Finding {
 	var g grouping
 	for _, v := range failed {
 		g.side(backward, v, candidate, v.Backward, v.BackwardErr)
 		g.side(forward, v, v.Version.Schema, v.Forward, v.ForwardErr)
 	}
-	return g.findings, level.Verbose(failed)
+	return g.findings
 }
 
 // grouping puts the same reason against several versions into one finding.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,6 +75,70 @@ func renamedTo(c cause) string {
 		return ""
 	}
 	return alike[0]
+}
+
+// maxSuggestion bounds how long a suggested field may be, in bytes; a longer one helps nobody.
+const maxSuggestion = 300
+
+// suggest writes a field that has no default in a way that every level takes. It looks at the newest version that fails, and
+// at the candidate's own fields alone: inside of other types the words of the findings have to do.
+func suggest(candidate *avro.Schema, failed []avro.VersionVerdict) string {
+	if len(failed) == 0 {
+		return ""
+	}
+	renamed := map[string]string{}
+	for _, f := range failed[0].Forward {
+		if f.Type == avro.ReaderFieldMissingDefaultValue && f.Writer == candidate {
+			renamed[renamedTo(cause{reader: f.Reader, writer: f.Writer, message: f.Message})] = f.Message
+		}
+	}
+	for _, f := range failed[0].Backward {
+		if f.Type != avro.ReaderFieldMissingDefaultValue || f.Reader != candidate {
+			continue
+		}
+		field := candidate.Field(f.Message)
+		text := nullableField(field)
+		if text == "" {
+			continue
+		}
+		if old := renamed[field.Name]; old != "" {
+			return fmt.Sprintf("keep `%s` and add %s", old, text)
+		}
+		return "write " + text
+	}
+	return ""
+}
+
+// nullableField is the field's JSON with null as one more type and as its default; empty when it would be too long.
+func nullableField(f *avro.Field) string {
+	kinds := []string{`"null"`}
+	if f.Type.Type != avro.Union {
+		kinds = append(kinds, f.Type.String())
+	}
+	for _, branch := range f.Type.Branches {
+		if branch.Type != avro.Null {
+			kinds = append(kinds, branch.String())
+		}
+	}
+	kind := "[" + strings.Join(kinds, ",") + "]"
+	doc := ""
+	if f.Doc != "" {
+		doc = fmt.Sprintf(`"doc":%s,`, quoted(f.Doc))
+	}
+	text := fmt.Sprintf(`{"name":%s,%s"type":%s,"default":null}`, quoted(f.Name), doc, kind)
+	if len(text) > maxSuggestion {
+		return ""
+	}
+	return text
+}
+
+// quoted writes a text as JSON.
+func quoted(s string) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(s) // a string always has a JSON form, and a Builder takes everything
+	return strings.TrimSpace(b.String())
 }
 
 func typeMismatch(d direction, c cause, place string) (reason, do string) {

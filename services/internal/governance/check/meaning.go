@@ -8,6 +8,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/contract/rule"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
 	"github.com/streamforge/streamforge/services/internal/governance/semantics"
 )
@@ -104,49 +105,54 @@ func (j judging) table(out *Subject, from *semantics.Product, to semantics.Produ
 	}
 }
 
-// affected lists the declared groups that a breaking finding concerns, with the fields of theirs that it touches.
+// affected lists the declared groups that a breaking finding concerns, with the fields of theirs that it touches. A group
+// that only a finding about the whole product concerns is listed with all of its fields.
 func affected(product string, findings []Finding, readers []contract.Consumer) []Reader {
 	var out []Reader
 	for _, r := range readers {
-		var fields []string
-		concerned := false
 		for _, read := range r.Reads {
-			if read.Product != product || product == "" {
+			if product == "" || read.Product != product {
 				continue
 			}
-			for _, f := range findings {
-				if f.Severity != Breaking {
-					continue
-				}
-				touched := touchedFields(f, read.Fields)
-				concerned = concerned || len(touched) > 0
-				fields = append(fields, touched...)
+			fields, whole := touchedBy(findings, read.Fields)
+			if whole && len(fields) == 0 {
+				fields = slices.Clone(read.Fields)
 			}
-		}
-		if concerned {
-			slices.Sort(fields)
-			out = append(out, Reader{Group: r.Group, Owner: r.Owner, Reads: slices.Compact(fields)})
+			if len(fields) > 0 {
+				slices.Sort(fields)
+				out = append(out, Reader{Group: r.Group, Owner: r.Owner, Reads: slices.Compact(fields)})
+			}
 		}
 	}
 	return out
 }
 
-// touchedFields are those of a reader's fields that a finding is about; all of them when it is about the whole.
-func touchedFields(f Finding, fields []string) []string {
-	places := f.Paths
-	if len(places) == 0 {
-		if f.Path == "" {
-			return fields
+// ofTheContract are rules about how the contract is kept, which no reader feels.
+var ofTheContract = []rule.Rule{rule.VersionNotRaised, rule.VersionWithoutChange, rule.LevelLowered, rule.SeverityLowered, rule.OwnerChanged}
+
+// touchedBy lists those of a reader's fields that breaking findings are about, and tells whether one is about the whole.
+func touchedBy(findings []Finding, fields []string) (touched []string, whole bool) {
+	for _, f := range findings {
+		if f.Severity != Breaking || slices.Contains(ofTheContract, rule.Rule(f.Rule)) {
+			continue
 		}
-		places = []string{f.Path}
-	}
-	var touched []string
-	for _, field := range fields {
-		if slices.ContainsFunc(places, func(p string) bool { return contract.Touches(field, p) }) {
-			touched = append(touched, field)
+		places := f.Paths
+		if len(places) == 0 {
+			places = []string{f.Path}
+		}
+		for _, place := range places {
+			if place == "" {
+				whole = true
+				continue
+			}
+			for _, field := range fields {
+				if contract.Touches(field, place) {
+					touched = append(touched, field)
+				}
+			}
 		}
 	}
-	return touched
+	return touched, whole
 }
 
 // allReaders joins the declarations of both sides: who takes a declaration back in the same change still reads until then.

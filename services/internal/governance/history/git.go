@@ -81,15 +81,44 @@ func (r *Repository) commit(ctx context.Context, ref string) (string, error) {
 	return strings.TrimSpace(out), nil
 }
 
-// Contains tells whether the working tree's commit has ref's commit in its history. A repository whose working tree has no
-// commit yet contains nothing.
-func (r *Repository) Contains(ctx context.Context, c Commit) (bool, error) {
-	_, err := r.git(ctx, "merge-base", "--is-ancestor", c.Hash, "HEAD")
+// Fork is the commit at which the working tree's branch and a base parted; the base's own when the branch has all of it, and
+// empty when they have nothing in common.
+func (r *Repository) Fork(ctx context.Context, base Commit) (string, error) {
+	out, err := r.git(ctx, "merge-base", base.Hash, "HEAD")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return false, nil
+		return "", nil // no common commit, or no commit at all yet
 	}
-	return err == nil, err
+	return strings.TrimSpace(out), err
+}
+
+// Files are the schemas and contracts of a commit, path to text.
+func (r *Repository) Files(ctx context.Context, commit string) (map[string]string, error) {
+	out, err := r.git(ctx, "ls-tree", "-r", "-z", "--full-tree", commit, "--", SchemasFolder+"/", ContractsFolder+"/")
+	if err != nil {
+		return nil, err
+	}
+	blobs := map[string]string{}
+	var ids []string
+	for _, line := range strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") {
+		about, name, _ := strings.Cut(line, "\t")
+		words := strings.Fields(about)
+		if len(words) == 3 && strings.HasPrefix(words[0], "100") && (isSchema(name) || isContract(name)) {
+			blobs[name] = words[2]
+			ids = append(ids, words[2])
+		}
+	}
+	texts, err := r.blobs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]string, len(blobs))
+	for name, blob := range blobs {
+		if text, ok := texts[blob]; ok {
+			files[name] = text
+		}
+	}
+	return files, nil
 }
 
 // git runs git and returns what it says. Settings of the person who runs it must not change the answer.

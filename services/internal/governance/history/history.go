@@ -27,9 +27,10 @@ const maxNotes = 20
 type History struct {
 	Base Commit
 	*Store
-	// Schemas are the base's, each with the version it is; Contracts is the base's folder of them.
-	Schemas   map[string]Held
-	Contracts fs.FS
+	// Schemas are the base's, each with the version it is.
+	Schemas map[string]Held
+	// Files are the base's schemas and contracts, path to text.
+	Files map[string]string
 	// Notes name the files of the past that were left out, and why.
 	Notes []string
 }
@@ -55,7 +56,7 @@ func (r *Repository) Read(ctx context.Context, base Commit) (*History, error) {
 		w.step(s)
 	}
 	h.Schemas = w.held
-	h.Contracts = w.contractFiles()
+	h.Files = w.tip()
 	if n := len(h.Notes) - maxNotes; n > 0 {
 		h.Notes = append(h.Notes[:maxNotes], fmt.Sprintf("and %d more files of the past that were left out", n))
 	}
@@ -179,15 +180,28 @@ func (w *walk) skip(name, commit string, err error) {
 	w.history.Notes = append(w.history.Notes, fmt.Sprintf("%s as of %s is left out: %v", name, short(commit), err))
 }
 
-func (w *walk) contractFiles() fs.FS {
-	files := fstest.MapFS{}
-	for name, blob := range w.contracts {
-		text, ok := w.texts[blob]
-		if ok {
-			files[strings.TrimPrefix(name, ContractsFolder+"/")] = &fstest.MapFile{Data: []byte(text)}
+// tip are the files of the commit that was replayed last.
+func (w *walk) tip() map[string]string {
+	files := map[string]string{}
+	for _, side := range []map[string]string{w.files, w.contracts} {
+		for name, blob := range side {
+			if text, ok := w.texts[blob]; ok {
+				files[name] = text
+			}
 		}
 	}
 	return files
+}
+
+// Folder is a part of Files as the loaders of schemas and contracts read it.
+func Folder(files map[string]string, folder string) fs.FS {
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		if inside, ok := strings.CutPrefix(name, folder+"/"); ok {
+			fsys[inside] = &fstest.MapFile{Data: []byte(text)}
+		}
+	}
+	return fsys
 }
 
 // Refused is a schema that a registry would not take.

@@ -43,6 +43,13 @@ func (v *Version) Schema() (*avro.Schema, error) {
 	return s, nil
 }
 
+// Accepts tells whether a registry would take a text that says the same as the version, were it new: its normal form forgets
+// a default that does not fit, for example.
+func (v *Version) Accepts(text string) error {
+	_, err := avro.Parse(text, v.referenced)
+	return withoutPrefix(err)
+}
+
 func (v *Version) content() string {
 	var b strings.Builder
 	b.WriteString(v.Text)
@@ -207,6 +214,9 @@ func (k *subject) writtenOut(normal *avro.Schema, references []Reference) *Versi
 
 // withoutPrefix leaves out "parsing schema:", which says nothing here.
 func withoutPrefix(err error) error {
+	if err == nil {
+		return nil
+	}
 	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "parsing schema: ") {
 		return inner
 	}

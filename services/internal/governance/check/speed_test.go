@@ -1,0 +1,89 @@
+package check_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/governance/check"
+	"github.com/streamforge/streamforge/services/internal/governance/history/historytest"
+)
+
+// largeRepository has so many products with so many versions each, all of them with a reference to one shared type, and a
+// working tree in which one of them breaks. It is written with git fast-import, since a thousand commits take long otherwise.
+func largeRepository(t testing.TB, products, versions int) *historytest.Repository {
+	t.Helper()
+	r := historytest.New(t)
+	var b strings.Builder
+	file := func(name, text string) { fmt.Fprintf(&b, "M 100644 inline %s\ndata %d\n%s\n", name, len(text), text) }
+	commit := func() {
+		b.WriteString("commit refs/heads/main\ncommitter A <a@example.org> 1767225600 +0000\ndata 1\nx\n")
+	}
+	commit()
+	file("schemas/m/Place.avsc", `{"type":"record","name":"Place","namespace":"n","fields":[{"name":"x","type":"int"},{"name":"y","type":"int","default":0}]}`)
+	for p := range products {
+		id := fmt.Sprintf("product-%d", p)
+		file("contracts/m/"+id+".yaml", contractText(id, avro.LevelFullTransitive))
+	}
+	for v := range versions {
+		for p := range products {
+			commit()
+			file(fmt.Sprintf("schemas/m/product-%d.avsc", p), growing(p, v))
+		}
+	}
+	command := exec.Command("git", "fast-import", "--quiet")
+	command.Dir, command.Env, command.Stdin = r.Dir, historytest.Environment(), strings.NewReader(b.String())
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("git fast-import: %v\n%s", err, out)
+	}
+	r.Git("checkout", "-q", "-f", "main")
+	r.Write(map[string]string{"schemas/m/product-0.avsc": strings.Replace(growing(0, versions-1), `"price"`, `"cost"`, 1)})
+	return r
+}
+
+// growing is a schema of 30 fields and one more with each version.
+func growing(product, version int) string {
+	fields := []string{`{"name":"price","doc":"The price.","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":18}}`, `{"name":"place","doc":"Where.","type":"n.Place"}`}
+	for i := range 28 {
+		fields = append(fields, fmt.Sprintf(`{"name":"field_%d","doc":"What it is and in which unit it counts.","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null}`, i))
+	}
+	for i := range version {
+		fields = append(fields, fmt.Sprintf(`{"name":"added_%d","doc":"A field that came later.","type":"long","default":%d}`, i, i))
+	}
+	return fmt.Sprintf(`{"type":"record","name":"Product%d","namespace":"n","doc":"A product.","fields":[%s]}`, product, strings.Join(fields, ",\n"))
+}
+
+// TestAThousandVersionsTakeSeconds holds the time that a pull request waits: 50 products of 20 versions each.
+func TestAThousandVersionsTakeSeconds(t *testing.T) {
+	r := largeRepository(t, 50, 20)
+	began := time.Now()
+	report, err := check.Run(t.Context(), check.Options{Dir: r.Dir})
+	took := time.Since(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("50 products of 20 versions: %s", took)
+	if took > 10*time.Second {
+		t.Errorf("the check took %s", took)
+	}
+	if len(report.Subjects) != 1 || report.Same != 50 || report.ExitCode() != check.ExitIncompatible || report.Subjects[0].Before != 20 {
+		t.Errorf("report: %d subjects, %d the same, exit code %d", len(report.Subjects), report.Same, report.ExitCode())
+	}
+	for _, f := range report.Subjects[0].Findings {
+		if f.Layer == check.Confluent && len(f.Versions) != 20 {
+			t.Errorf("%s at %s fails against versions %v, want all 20", f.Rule, f.Path, f.Versions)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	r := largeRepository(b, 50, 20)
+	for b.Loop() {
+		if _, err := check.Run(b.Context(), check.Options{Dir: r.Dir}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
