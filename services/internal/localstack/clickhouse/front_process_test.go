@@ -444,6 +444,42 @@ func TestExceptionsInTheMiddleOfAnAnswerAreFramed(t *testing.T) {
 	}
 }
 
+func TestTheSettingsOfAQueryFormItsAnswer(t *testing.T) {
+	t.Parallel()
+	address := clickhousetest.Start(t)
+	for query, want := range map[string]string{
+		"SELECT toUInt64(1) AS x FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers=1":   `{"x":"1"}`,
+		"SELECT toUInt64(1) AS x SETTINGS output_format_json_quote_64bit_integers = 0 FORMAT JSONEachRow": `{"x":1}`,
+		"SELECT toDateTime(0, 'UTC') AS x SETTINGS date_time_output_format = 'iso' FORMAT CSV":            `"1970-01-01T00:00:00Z"`,
+		"SELECT true AS x SETTINGS bool_true_representation='yes', max_threads=1 FORMAT CSV":              "yes",
+		"SELECT 'a;b', 2 SETTINGS format_csv_delimiter=';' FORMAT CSV":                                    `"a;b";2`,
+	} {
+		// The clause wins over the URL's parameters, as it does at a server.
+		parameters := url.Values{"output_format_json_quote_64bit_integers": {"1"}}
+		if strings.Contains(query, "integers=1") {
+			parameters.Set("output_format_json_quote_64bit_integers", "0")
+		}
+		if status, answer := post(t, address, parameters, strings.NewReader(query)); status != http.StatusOK || strings.TrimSpace(answer) != want {
+			t.Errorf("%s: %d, %s; want %s", query, status, answer, want)
+		}
+	}
+	if status, answer := post(t, address, nil, strings.NewReader("SELECT 1 SETTINGS output_format_nonsense=1")); status != http.StatusNotFound || !strings.HasPrefix(answer, "Code: 115.") {
+		t.Errorf("an unknown setting: %d, %s", status, answer)
+	}
+}
+
+// What would last for a session is refused, rather than forgotten in silence.
+func TestWhatASessionWouldKeepIsRefused(t *testing.T) {
+	t.Parallel()
+	address := clickhousetest.Start(t)
+	for _, statement := range []string{"SET max_threads = 1", "USE system", "CREATE TEMPORARY TABLE t (n Int8)"} {
+		status, answer := post(t, address, url.Values{"session_id": {"s"}}, strings.NewReader(statement))
+		if status != http.StatusNotImplemented || !strings.HasPrefix(answer, "Code: 344.") || !strings.Contains(answer, "every request is a session of its own here") {
+			t.Errorf("%s: %d, %s", statement, status, answer)
+		}
+	}
+}
+
 func TestCredentialsAndLimitsAreKept(t *testing.T) {
 	server := clickhousetest.Own(t, clickhousetest.Options{Arguments: []string{"-user", "me", "-password", "secret", "-body", "1000"}})
 	for _, c := range []struct {

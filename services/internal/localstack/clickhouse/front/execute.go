@@ -23,6 +23,7 @@ func (f *Front) execute(ctx context.Context, out *answer, q *request, work *work
 		return err
 	}
 	defer conn.Close()
+	q.settings = append(q.settings, outputSettings(work.statement)...)
 	if err := f.prepare(conn, q); err != nil {
 		return err
 	}
@@ -83,6 +84,18 @@ func (f *Front) prepare(conn *engine.Conn, q *request) error {
 		maxMemory = strconv.FormatInt(f.config.MaxQueryMemory, 10)
 	}
 	return conn.Exec(q.setStatement(maxMemory))
+}
+
+// outputSettings are those of the statement's own SETTINGS clause that form the answer. The engine applies them to the
+// query, but an answer is formed by its session.
+func outputSettings(statement sqltext.Statement) []setting {
+	var settings []setting
+	for _, s := range statement.Settings {
+		if s.FormatsOutput() {
+			settings = append(settings, setting{s.Name, s.Value})
+		}
+	}
+	return settings
 }
 
 func (f *Front) runInsert(conn *engine.Conn, out *answer, q *request, work *work) error {

@@ -312,6 +312,10 @@ func (f *Front) statement(text string, rest io.Reader) (*work, error) {
 	case statement.Readable:
 		return &work{kind: kindSelect, statement: statement}, nil
 	}
+	if what, lasts := statement.Lasts(); lasts {
+		// Doing it would look like success, and the next request would know nothing of it.
+		return nil, exception(codeSupportIsDisabled, "SUPPORT_IS_DISABLED", "%s would end with this request, for every request is a session of its own here: send settings and the database as parameters of the URL, or in the query, and use a table that is not temporary", what)
+	}
 	if statement.Verb == "DROP" || statement.Verb == "DETACH" || statement.Verb == "TRUNCATE" {
 		// The engine inside a process never runs its task that waits for the removal, so SYNC would wait for ever.
 		statement.Text = sqltext.WithoutSync(statement.Text)

@@ -63,6 +63,37 @@ func TestTheFormatIsTheLastOne(t *testing.T) {
 	}
 }
 
+func TestTheFinalSettingsAreRead(t *testing.T) {
+	for text, want := range map[string][]Setting{
+		"SELECT 1 SETTINGS a=1, b_c = 'it''s', d=-1.5e3,e=true FORMAT JSON":                {{"a", "1"}, {"b_c", "it's"}, {"d", "-1.5e3"}, {"e", "true"}},
+		"SELECT 1 FORMAT JSON SETTINGS a=1":                                                {{"a", "1"}},
+		"SELECT 1 SETTINGS a=1 UNION ALL SELECT 2 settings b = 2":                          {{"b", "2"}},
+		"SELECT (SELECT 1 SETTINGS a=1)":                                                   nil,
+		"SELECT settings FROM t WHERE settings = 1":                                        nil,
+		"SELECT 'SETTINGS a=1'":                                                            nil,
+		"SELECT 1 SETTINGS a={x:UInt8}, b=2":                                               nil,
+		"SELECT 1 SETTINGS a=1, b=":                                                        {{"a", "1"}},
+		"SELECT 1 SETTINGS":                                                                nil,
+		"CREATE TABLE t (n Int8) ENGINE=MergeTree ORDER BY n SETTINGS index_granularity=9": {{"index_granularity", "9"}},
+	} {
+		if s, err := Parse(text); err != nil || !slices.Equal(s.Settings, want) {
+			t.Errorf("%q: %v, %v; expected %v", text, s.Settings, err, want)
+		}
+	}
+}
+
+func TestWhatLastsForASession(t *testing.T) {
+	for text, want := range map[string]string{
+		"SET a=1": "SET", "use x": "USE", "CREATE TEMPORARY TABLE t (n Int8)": "CREATE TEMPORARY TABLE", "create or replace temporary table t (n Int8)": "CREATE TEMPORARY TABLE",
+		"CREATE TABLE temporary (n Int8)": "", "SELECT 1": "", "CREATE": "", "": "",
+	} {
+		s, err := Parse(text)
+		if what, lasts := s.Lasts(); err != nil || what != want || lasts != (want != "") {
+			t.Errorf("%q: %q, %v, %v; expected %q", text, what, lasts, err, want)
+		}
+	}
+}
+
 func TestKillsFindTheID(t *testing.T) {
 	text, ids := KillByQueryID("KILL QUERY WHERE `query_id` IN ('a', 'it\\'s') AND user = 'query_id' SYNC", "X")
 	if text != "KILL QUERY WHERE X IN ('a', 'it\\'s') AND user = 'query_id' SYNC" || len(ids) < 2 || ids[0] != "a" || ids[1] != "it's" {

@@ -12,12 +12,15 @@ var ErrSeveral = errors.New("Syntax error (Multi-statements are not allowed): th
 
 // Statement is what a text asks for.
 type Statement struct {
-	Text      string // the statement without a final semicolon
-	Verb      string // its first word, in capitals
-	Format    string // the name after a final FORMAT, or empty
-	IntoFile  bool   // it asks for INTO OUTFILE
-	KillQuery bool   // it is KILL QUERY
-	Readable  bool   // SELECT or WITH: its answer can be streamed
+	Text      string    // the statement without a final semicolon
+	Verb      string    // its first word, in capitals
+	Format    string    // the name after a final FORMAT, or empty
+	IntoFile  bool      // it asks for INTO OUTFILE
+	KillQuery bool      // it is KILL QUERY
+	Readable  bool      // SELECT or WITH: its answer can be streamed
+	Settings  []Setting // of a final SETTINGS clause
+
+	temporary bool
 }
 
 // Parse reads a text that holds one statement and no data. More than one is ErrSeveral.
@@ -48,6 +51,8 @@ func Parse(text string) (Statement, error) {
 	statement.Readable = statement.Verb == "SELECT" || statement.Verb == "WITH"
 	statement.KillQuery = statement.Verb == "KILL" && len(tokens) > 1 && tokens[1].is(text, "QUERY")
 	statement.Format = finalFormat(text, tokens)
+	statement.Settings = finalSettings(text, tokens)
+	statement.temporary = isTemporary(text, tokens)
 	statement.IntoFile = hasPair(text, tokens, "INTO", "OUTFILE")
 	return statement, nil
 }
