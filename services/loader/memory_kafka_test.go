@@ -325,6 +325,7 @@ func (m *memoryKafka) await(t testing.TB, key string, what string, ok func([]pub
 		}
 		select {
 		case <-changed:
+			time.Sleep(10 * time.Millisecond) // to look at every record anew after each of thousands takes longer than they do
 		case <-deadline:
 			t.Fatalf("waited 20 s for %s; there are %d records: %s", what, len(all), summary(all))
 		}
