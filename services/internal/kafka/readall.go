@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,16 @@ import (
 // ReadAll hands every record that the topics hold now to read, topic by topic, each partition in order of offset, without
 // a group, read committed. It returns when each partition's end at the time of the call is reached, or with read's error.
 func ReadAll(ctx context.Context, client ClientConfig, topics []string, read func(Record) error) error {
+	return readTopics(ctx, client, topics, math.MaxInt64, read)
+}
+
+// ReadLast is ReadAll for the newest records: of each partition it begins last offsets before the end. Where some of those
+// are control records, fewer records come.
+func ReadLast(ctx context.Context, client ClientConfig, topics []string, last int64, read func(Record) error) error {
+	return readTopics(ctx, client, topics, last, read)
+}
+
+func readTopics(ctx context.Context, client ClientConfig, topics []string, last int64, read func(Record) error) error {
 	admin, err := NewAdmin(client)
 	if err != nil {
 		return err
@@ -26,14 +37,14 @@ func ReadAll(ctx context.Context, client ClientConfig, topics []string, read fun
 		if !ok {
 			return fmt.Errorf("reading topic %s: %w; create it with `streamforge apply`", topic, ErrUnknownTopic)
 		}
-		if err := readTopic(ctx, client, admin, d, read); err != nil {
+		if err := readTopic(ctx, client, admin, d, last, read); err != nil {
 			return fmt.Errorf("reading topic %s: %w", topic, err)
 		}
 	}
 	return nil
 }
 
-func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDescription, read func(Record) error) error {
+func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDescription, last int64, read func(Record) error) error {
 	parts := d.TopicPartitions()
 	ranges, err := admin.Offsets(ctx, parts, true)
 	if err != nil {
@@ -43,7 +54,7 @@ func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDe
 	open := map[TopicPartition]int64{}
 	for _, tp := range parts {
 		if r := ranges[tp]; r.Latest > r.Earliest {
-			assign = append(assign, Committed{TopicPartition: tp, Offset: r.Earliest})
+			assign = append(assign, Committed{TopicPartition: tp, Offset: max(r.Earliest, r.Latest-last)})
 			open[tp] = r.Latest
 		}
 	}
