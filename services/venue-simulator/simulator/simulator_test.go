@@ -710,7 +710,6 @@ func fault(t *testing.T, s *Server, body string) {
 }
 
 func TestFaultsOfFrames(t *testing.T) {
-	t.Parallel()
 	s := start(t, func(c *Config) { c.Market.Rate = 60 })
 	c := dial(t, s, "/binance/ws/btcusdt@trade")
 	id := func() int64 {
@@ -765,7 +764,6 @@ func TestFaultsOfFrames(t *testing.T) {
 }
 
 func TestFaultsOfConnectionsSnapshotsAndSubscriptions(t *testing.T) {
-	t.Parallel()
 	s := start(t, func(c *Config) { c.Market.Rate = 60 })
 	fault(t, s, `{"kind":"429","venue":"binance","count":1,"retry_after":3}`)
 	if response, _ := get(t, s, "/binance/api/v3/depth?symbol=BTCUSDT"); response.StatusCode != 429 || response.Header.Get("Retry-After") != "3" {
@@ -857,7 +855,6 @@ func TestEveryFaultHasAFlag(t *testing.T) {
 }
 
 func TestFaultsOfConnectionsStrikeAtAnAge(t *testing.T) {
-	t.Parallel()
 	flags := func(texts ...string) (all []Fault) {
 		for _, text := range texts {
 			fault, err := ParseFault(text)
@@ -869,7 +866,7 @@ func TestFaultsOfConnectionsStrikeAtAnAge(t *testing.T) {
 		return all
 	}
 	s := start(t, func(c *Config) {
-		c.Market.Rate = 60
+		c.Market.Rate = 10
 		c.Faults = flags("kind=cut,after=1s,venue=binance,count=1", "kind=giant,after=1s,venue=kraken,bytes=5000000", "kind=shutdown,after=1s,venue=binance-usdm,duration=1ms")
 	})
 	k, u := dial(t, s, "/kraken/v2"), dial(t, s, "/binance-usdm/ws/btcusdt@trade")
