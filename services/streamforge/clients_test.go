@@ -266,24 +266,25 @@ var pythonPackages = []string{"confluent-kafka[avro,schemaregistry]==2.14.0", "c
 // needPython returns a Python interpreter with the packages, in an environment of its own that outlives the test run.
 func needPython(t *testing.T) string {
 	t.Helper()
-	python, err := installPython(t.Context())
+	python, err := installPython(t.Context(), "python", pythonPackages)
 	if err != nil {
 		cannot(t, "Python's clients cannot be installed: %v", err)
 	}
 	return python
 }
 
-func installPython(ctx context.Context) (string, error) {
+// installPython makes an environment of that name with the packages, unless it is there.
+func installPython(ctx context.Context, name string, packages []string) (string, error) {
 	cache, err := testCache()
 	if err != nil {
 		return "", err
 	}
-	unlock, err := lockFile(filepath.Join(cache, "python.lock"))
+	unlock, err := lockFile(filepath.Join(cache, name+".lock"))
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	dir, wanted := filepath.Join(cache, "python"), strings.Join(pythonPackages, "\n")
+	dir, wanted := filepath.Join(cache, name), strings.Join(packages, "\n")
 	python := filepath.Join(dir, "bin", "python")
 	if have, err := os.ReadFile(filepath.Join(dir, "installed")); err == nil && string(have) == wanted {
 		return python, nil
@@ -296,7 +297,7 @@ func installPython(ctx context.Context) (string, error) {
 	defer cancel()
 	for _, line := range [][]string{
 		{"python3", "-m", "venv", dir},
-		append([]string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, pythonPackages...),
+		append([]string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, packages...),
 	} {
 		if output, err := exec.CommandContext(ctx, line[0], line[1:]...).CombinedOutput(); err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {

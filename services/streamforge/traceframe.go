@@ -104,12 +104,14 @@ func (t *tracing) findFrame(ctx context.Context, c coordinates) (*tracedFrame, [
 		return nil, nil, err
 	}
 	var notes []string
-	if current == c.topicID {
+	if err == nil && current == c.topicID {
 		f, why, err := t.frameFromKafka(ctx, c)
 		if f != nil || err != nil {
 			return f, nil, err
 		}
 		notes = append(notes, why)
+	} else if err != nil {
+		notes = append(notes, "raw-frames does not exist in Kafka now")
 	} else {
 		notes = append(notes, fmt.Sprintf("raw-frames was created again since: its id is %s now and was %s", current, c.topicID))
 	}
