@@ -185,19 +185,19 @@ func (j judging) start(s schemas.Subject) Subject {
 // subject judges one that a registry would take.
 func (j judging) subject(held history.Held) (Subject, error) {
 	out := j.start(held.Subject)
-	// What is held already was accepted under another spelling, perhaps; a new one is judged as a registry judges a new schema.
-	if held.Text != j.base.texts[held.Name] {
-		if err := held.Version.Accepts(held.Text); err != nil {
-			return j.refused(history.Refused{Subject: held.Subject, Err: err}), nil
-		}
+	current := j.base.current[held.Name]
+	if held.Version == current && held.Text == j.base.texts[held.Name] {
+		out.After = held.Version.Number
+		err := j.meaning(&out, held)
+		return out, err
+	}
+	// The text may be new although its content is held already; it is judged as a registry judges a new schema.
+	candidate, err := held.Version.Candidate(held.Text)
+	if err != nil {
+		return j.refused(history.Refused{Subject: held.Subject, Err: err}), nil
 	}
 	out.After = held.Version.Number
-	current := j.base.current[held.Name]
 	if held.Version != current {
-		candidate, err := held.Version.Schema()
-		if err != nil {
-			return out, fmt.Errorf("%s: %w", out.File, err)
-		}
 		var earlier []avro.Version
 		for _, v := range j.earlier[held.Name] {
 			s, err := v.Schema()
@@ -210,10 +210,8 @@ func (j judging) subject(held history.Held) (Subject, error) {
 		out.Findings, out.Messages = compatibility(candidate, failed), out.Level.Verbose(failed)
 		out.Suggestion = suggest(candidate, failed)
 	}
-	if err := j.meaning(&out, held); err != nil {
-		return out, err
-	}
-	return out, nil
+	err = j.meaning(&out, held)
+	return out, err
 }
 
 // refused is a subject whose schema no registry would take.

@@ -2,24 +2,28 @@ package check_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/avro/avrotest"
+	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/contract/rule"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
@@ -278,10 +282,14 @@ func (s story) tell(t *testing.T) *historytest.Repository {
 }
 
 // TestTheSameAsTheRegistry compares, over generated lives of subjects, the versions with those of a registry to which every
-// commit was registered, and the verdicts, messages and acceptance with its own.
+// commit was registered, and the verdicts, messages and acceptance with its own. STREAMFORGE_CHECK_SUBJECTS sets how many lives.
 func TestTheSameAsTheRegistry(t *testing.T) {
 	address := embedded(t)
-	const subjects, steps = 150, 4
+	const steps = 4
+	subjects, err := strconv.Atoi(cmp.Or(os.Getenv("STREAMFORGE_CHECK_SUBJECTS"), "150"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := drawStory(subjects, steps, 1000, true)
 	r := s.tell(t)
 	w := &wire{t: t, url: address, current: map[string]int{}}
@@ -296,12 +304,54 @@ func TestTheSameAsTheRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pathsLeadSomewhere(t, s, report)
 	counts := compareVerdicts(t, s, report, w, true)
 	t.Logf("%v", counts)
 	for _, kind := range []string{"same", "compatible", "incompatible", "refused"} {
 		if counts[kind] == 0 {
 			t.Errorf("no subject is %s: the test compares too little", kind)
 		}
+	}
+}
+
+// pathsLeadSomewhere follows every path of the first layer's findings in the schemas that it can be about.
+func pathsLeadSomewhere(t *testing.T, s story, report check.Report) {
+	t.Helper()
+	store := history.NewStore()
+	var held map[string]history.Held
+	for step := range s.steps {
+		held, _ = store.RegisterAll(s.subjects(t, step), "")
+	}
+	leads := func(s *avro.Schema, path string) bool {
+		_, err := contract.FieldAt(s, path)
+		return err == nil
+	}
+	followed := 0
+	for _, subject := range report.Subjects {
+		sent := held[subject.Name]
+		for _, f := range subject.Findings {
+			if f.Layer != check.Confluent || f.Path == "" {
+				continue
+			}
+			followed++
+			found := slices.ContainsFunc(store.Versions(subject.Name), func(v *history.Version) bool {
+				parsed, err := v.Schema()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return leads(parsed, f.Path)
+			})
+			// A type that is defined once more within itself is so in the text alone: a registry writes it by name.
+			if candidate, err := sent.Version.Candidate(sent.Text); err == nil {
+				found = found || leads(candidate, f.Path)
+			}
+			if !found {
+				t.Errorf("%s: %s at %s leads nowhere in any version", subject.Name, f.Rule, f.Path)
+			}
+		}
+	}
+	if followed == 0 {
+		t.Error("no finding has a path")
 	}
 }
 
@@ -343,7 +393,7 @@ func sameVersions(t *testing.T, r *historytest.Repository, w *wire) {
 			}
 			got = append(got, fmt.Sprint(v.Number, v.Text, references))
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("versions of %s (-registry +git):\n%s", name, diff)
 		}
 	}
@@ -409,7 +459,7 @@ func compareVerdicts(t *testing.T, s story, report check.Report, w *wire, messag
 			counts["incompatible"]++
 		}
 		if messages && len(words)+len(got.Messages) > 0 {
-			if diff := cmp.Diff(words, got.Messages); diff != "" {
+			if diff := gocmp.Diff(words, got.Messages); diff != "" {
 				t.Errorf("%s at %s: messages (-registry +check):\n%s", subject.Name, level, diff)
 			}
 		}

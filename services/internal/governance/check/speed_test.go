@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,15 +60,16 @@ func growing(product, version int) string {
 // TestAThousandVersionsTakeSeconds holds the time that a pull request waits: 50 products of 20 versions each.
 func TestAThousandVersionsTakeSeconds(t *testing.T) {
 	r := largeRepository(t, 50, 20)
-	began := time.Now()
+	began, before := time.Now(), processorTime(t)
 	report, err := check.Run(t.Context(), check.Options{Dir: r.Dir})
-	took := time.Since(began)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("50 products of 20 versions: %s", took)
+	// The processor time, git's included, does not depend on what else the machine does.
+	took := processorTime(t) - before
+	t.Logf("50 products of 20 versions: %s of processor time, %s by the clock", took, time.Since(began))
 	if took > 10*time.Second {
-		t.Errorf("the check took %s", took)
+		t.Errorf("the check took %s of processor time", took)
 	}
 	if len(report.Subjects) != 1 || report.Same != 50 || report.ExitCode() != check.ExitIncompatible || report.Subjects[0].Before != 20 {
 		t.Errorf("report: %d subjects, %d the same, exit code %d", len(report.Subjects), report.Same, report.ExitCode())
@@ -77,6 +79,20 @@ func TestAThousandVersionsTakeSeconds(t *testing.T) {
 			t.Errorf("%s at %s fails against versions %v, want all 20", f.Rule, f.Path, f.Versions)
 		}
 	}
+}
+
+// processorTime of this process and of the children that have ended.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var total time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var used syscall.Rusage
+		if err := syscall.Getrusage(who, &used); err != nil {
+			t.Fatal(err)
+		}
+		total += time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	}
+	return total
 }
 
 func BenchmarkCheck(b *testing.B) {

@@ -43,11 +43,14 @@ func (v *Version) Schema() (*avro.Schema, error) {
 	return s, nil
 }
 
-// Accepts tells whether a registry would take a text that says the same as the version, were it new: its normal form forgets
-// a default that does not fit, for example.
-func (v *Version) Accepts(text string) error {
-	_, err := avro.Parse(text, v.referenced)
-	return withoutPrefix(err)
+// Candidate reads a text that says the same as the version in the way in which a registry reads a new schema under
+// normalize=true, to judge it: strictly, since the normal form forgets a default that does not fit, for example.
+func (v *Version) Candidate(text string) (*avro.Schema, error) {
+	s, err := avro.Parse(text, v.referenced)
+	if err != nil {
+		return nil, withoutPrefix(err)
+	}
+	return s.Normalized(), nil
 }
 
 func (v *Version) content() string {
@@ -214,9 +217,6 @@ func (k *subject) writtenOut(normal *avro.Schema, references []Reference) *Versi
 
 // withoutPrefix leaves out "parsing schema:", which says nothing here.
 func withoutPrefix(err error) error {
-	if err == nil {
-		return nil
-	}
 	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "parsing schema: ") {
 		return inner
 	}
