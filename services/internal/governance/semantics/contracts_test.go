@@ -26,7 +26,7 @@ func products(t failer, texts map[string]string) []semantics.Product {
 	}
 	var out []semantics.Product
 	for _, c := range all {
-		c.Fields, c.SLA, c.OwnerUsers = slices.Clone(c.Fields), slices.Clone(c.SLA), slices.Clone(c.OwnerUsers)
+		c.Fields, c.SLA, c.OwnerUsers = copied(c.Fields), slices.Clone(c.SLA), slices.Clone(c.OwnerUsers)
 		if c.Sink != nil {
 			sink := *c.Sink
 			sink.Columns, sink.OrderBy = maps.Clone(sink.Columns), slices.Clone(sink.OrderBy)
@@ -37,11 +37,95 @@ func products(t failer, texts map[string]string) []semantics.Product {
 	return out
 }
 
+func copied(fields []contract.Field) []contract.Field {
+	out := slices.Clone(fields)
+	for i := range out {
+		out[i].Fields = copied(out[i].Fields)
+		if out[i].Items != nil {
+			items := copied([]contract.Field{*out[i].Items})
+			out[i].Items = &items[0]
+		}
+	}
+	return out
+}
+
+// anyField draws a field, nested ones included, in both contracts at once, with its path.
+func anyField(t *rapid.T, base, next *contract.Contract) (b, n *contract.Field, path string) {
+	type place struct {
+		b, n *contract.Field
+		path string
+	}
+	var all []place
+	var list func(b, n []contract.Field, prefix string)
+	list = func(b, n []contract.Field, prefix string) {
+		for i := range b {
+			all = append(all, place{&b[i], &n[i], prefix + b[i].Name})
+			list(b[i].Fields, n[i].Fields, prefix+b[i].Name+".")
+			if b[i].Items != nil {
+				list(b[i].Items.Fields, n[i].Items.Fields, prefix+b[i].Name+"[].")
+			}
+		}
+	}
+	list(base.Fields, next.Fields, "")
+	p := all[rapid.IntRange(0, len(all)-1).Draw(t, "field")]
+	return p.b, p.n, p.path
+}
+
 // contractEdit changes one thing of a contract and may have to prepare the base. It returns the rules that it raises, nil
 // where it cannot be made.
 type contractEdit struct {
 	name  string
 	apply func(t *rapid.T, base, next *contract.Contract) []rule.Rule
+}
+
+// fieldEdit is one of a field's promises; its finding has the field's path.
+type fieldEdit struct {
+	name  string
+	rule  rule.Rule
+	apply func(t *rapid.T, base, next *contract.Field)
+}
+
+func fieldPromiseEdits() []fieldEdit {
+	return []fieldEdit{
+		{"less classified", rule.ClassificationLoosened, func(t *rapid.T, b, n *contract.Field) {
+			b.Classification = rapid.SampledFrom([]string{"internal", "restricted", "confidential"}).Draw(t, "was")
+			n.Classification = rapid.SampledFrom([]string{"", "public"}).Draw(t, "is")
+		}},
+		{"a lower minimum", rule.FieldRuleLoosened, func(t *rapid.T, b, n *contract.Field) {
+			low, lower := 1.0, 0.5
+			b.Minimum, n.Minimum = &low, rapid.SampledFrom([]*float64{nil, &lower}).Draw(t, "is")
+		}},
+		{"a higher maximum", rule.FieldRuleLoosened, func(t *rapid.T, b, n *contract.Field) {
+			high, higher := 1.0, 1.5
+			b.Maximum, n.Maximum = &high, rapid.SampledFrom([]*float64{nil, &higher}).Draw(t, "is")
+		}},
+		{"a milder consequence", rule.FieldRuleLoosened, func(t *rapid.T, b, n *contract.Field) {
+			b.OnViolation, n.OnViolation = "block", rapid.SampledFrom([]string{"", "divert", "count"}).Draw(t, "is")
+		}},
+		{"a quality rule away", rule.QualityLoosened, func(_ *rapid.T, b, n *contract.Field) {
+			b.Quality, n.Quality = []string{`{"metric":"nullValues","mustBe":0}`}, nil
+		}},
+	}
+}
+
+// TestEveryEditOfAFieldsPromisesIsFoundWithItsPath, nested fields and those of an array's items included.
+func TestEveryEditOfAFieldsPromisesIsFoundWithItsPath(t *testing.T) {
+	texts := realSchemas(t)
+	rapid.Check(t, func(t *rapid.T) {
+		all, changed := products(t, texts), products(t, texts)
+		i := rapid.IntRange(0, len(all)-1).Draw(t, "product")
+		b, n, path := anyField(t, &all[i].Contract, &changed[i].Contract)
+		kind := rapid.SampledFrom(fieldPromiseEdits()).Draw(t, "edit")
+		b.Quality, n.Quality = nil, nil
+		kind.apply(t, b, n)
+		found := semantics.Compare(all[i], changed[i], nil)
+		if len(found) != 1 || found[0].Rule != kind.rule || found[0].Path != path || !strings.HasPrefix(found[0].Reason, path) {
+			t.Fatalf("%s of %s.%s: %+v", kind.name, all[i].Contract.ID, path, found)
+		}
+		if back := semantics.Compare(changed[i], all[i], nil); len(back) > 0 {
+			t.Errorf("%s is found in both directions: %+v", kind.name, back)
+		}
+	})
 }
 
 func always(r rule.Rule, change func(t *rapid.T, base, next *contract.Contract)) func(*rapid.T, *contract.Contract, *contract.Contract) []rule.Rule {
@@ -110,33 +194,12 @@ func promiseEdits() []contractEdit {
 			}
 			return one(rule.SLALoosened)
 		}},
-		{"a field less classified", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
-			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
-			b.Fields[i].Classification = rapid.SampledFrom([]string{"internal", "restricted", "confidential"}).Draw(t, "was")
-			n.Fields[i].Classification = rapid.SampledFrom([]string{"", "public"}).Draw(t, "is")
-			return one(rule.ClassificationLoosened)
-		}},
-		{"a wider range", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
-			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
-			low, lower := 1.0, 0.5
-			b.Fields[i].Minimum, n.Fields[i].Minimum = &low, rapid.SampledFrom([]*float64{nil, &lower}).Draw(t, "is")
-			return one(rule.FieldRuleLoosened)
-		}},
 		{"a quality rule away", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
 			if len(b.Quality) == 0 {
 				return nil
 			}
 			n.Quality = nil
 			return one(rule.QualityLoosened)
-		}},
-		{"another quality rule of a field", always(rule.QualityLoosened, func(t *rapid.T, b, n *contract.Contract) {
-			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
-			b.Fields[i].Quality, n.Fields[i].Quality = []string{`{"metric":"nullValues","mustBe":0}`}, []string{`{"metric":"nullValues","mustBe":1}`}
-		})},
-		{"a milder consequence", func(t *rapid.T, b, n *contract.Contract) []rule.Rule {
-			i := rapid.IntRange(0, len(b.Fields)-1).Draw(t, "field")
-			b.Fields[i].OnViolation, n.Fields[i].OnViolation = "block", rapid.SampledFrom([]string{"", "divert", "count"}).Draw(t, "is")
-			return one(rule.FieldRuleLoosened)
 		}},
 	}
 }

@@ -62,7 +62,7 @@ func (w *walk) field(n *node, base, next *avro.Field) {
 	if base.Order != next.Order {
 		n.add(rule.SortOrderChanged, path, base.Order, next.Order, says("sorts %s instead of %s", next.Order, base.Order), plain("leave the order, if anybody sorts by it"))
 	}
-	w.attributes(n, path, base.Properties(), next.Properties(), base.Property, next.Property)
+	w.attributes(n, path, base, next)
 	from, had := base.Default()
 	to, has := next.Default()
 	defaults(n, path, "default", canonical(from), canonical(to), had, has)

@@ -27,7 +27,14 @@ func (w *walk) meaning(n *node, base, next *avro.Schema, path string) {
 		n.add(rule.LogicalTypeChanged, path, from, to, says("is a %s instead of a %s: the same %s now means something else", orPlain(to, next), orPlain(from, base), base.Type.Name()),
 			w.besides(path, "%s"))
 	}
-	w.attributes(n, path, base.Properties(), next.Properties(), base.Property, next.Property)
+	var own []string
+	if from != to {
+		own = append(own, "logicalType")
+	}
+	if from == "decimal" || to == "decimal" {
+		own = append(own, "precision", "scale")
+	}
+	w.attributes(n, path, base, next, own...)
 }
 
 func orPlain(logical string, s *avro.Schema) string {
@@ -89,19 +96,25 @@ func (w *walk) decimals(n *node, base, next *avro.Schema, path string) {
 	}
 }
 
-// attributes that are not Avro's own. Those named unit say what a number counts.
-func (w *walk) attributes(n *node, path string, baseNames, nextNames []string, base, next func(string) (string, bool)) {
+// attributed is a type or a field.
+type attributed interface {
+	Properties() []string
+	Property(name string) (string, bool)
+}
+
+// attributes that are not Avro's own, but for those that have been compared already. Those named unit say what a number
+// counts.
+func (w *walk) attributes(n *node, path string, base, next attributed, compared ...string) {
 	all := map[string]bool{}
-	for _, name := range slices.Concat(baseNames, nextNames) {
-		all[name] = true
+	for _, name := range slices.Concat(base.Properties(), next.Properties()) {
+		all[name] = !slices.Contains(compared, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		switch name {
-		case "logicalType", "precision", "scale":
+		if !all[name] {
 			continue
 		}
-		b, hadIt := base(name)
-		t, hasIt := next(name)
+		b, hadIt := base.Property(name)
+		t, hasIt := next.Property(name)
 		from, to := canonical(b), canonical(t)
 		if hadIt == hasIt && from == to {
 			continue
