@@ -25,6 +25,7 @@ type Catalog struct {
 
 	contracts []contract.Contract
 	consumers []contract.Consumer
+	producers []contract.Producer
 	subjects  []schemas.Subject
 }
 
@@ -40,6 +41,9 @@ func Load(root string, version func(subject string) (int, error)) (*Catalog, err
 		return nil, err
 	}
 	if c.consumers, err = contract.LoadConsumers(os.DirFS(filepath.Join(root, "contracts")), c.contracts); err != nil {
+		return nil, err
+	}
+	if c.producers, err = contract.LoadProducers(os.DirFS(filepath.Join(root, "contracts")), c.contracts, c.consumers); err != nil {
 		return nil, err
 	}
 	c.subjects, err = schemas.Load(os.DirFS(filepath.Join(root, "schemas")))
@@ -59,8 +63,21 @@ func (c *Catalog) taken(name string) string {
 			return fmt.Sprintf("the consumer group is declared in contracts/%s by %s", consumer.File, consumer.Owner)
 		}
 	}
+	for _, producer := range c.producers {
+		if producer.Name == name {
+			return fmt.Sprintf("a program of that name is declared in contracts/%s by %s", producer.File, producer.Owner)
+		}
+		// The broker grants transactional ids by prefix: of two prefixes none may begin with the other.
+		own, other := transactionalIDs(name), producer.TransactionalIDs
+		if other != "" && (strings.HasPrefix(own, other) || strings.HasPrefix(other, own)) {
+			return fmt.Sprintf("its transactional ids would begin with %s, and those of %s with %s", own, producer.Name, other)
+		}
+	}
 	return ""
 }
+
+// transactionalIDs is what the ids of a program begin with.
+func transactionalIDs(name string) string { return name + "-" }
 
 // topics that can be read.
 func (c *Catalog) topics() []string {

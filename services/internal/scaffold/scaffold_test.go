@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/scaffold"
 )
@@ -53,6 +56,7 @@ func TestWhatIsWrongWithARequestIsToldWithTheRemedy(t *testing.T) {
 		{"too long", func(r *scaffold.Request) { r.Name = strings.Repeat("a", 41) }, []string{"41 characters", "at most 40"}},
 		{"a program's name", func(r *scaffold.Request) { r.Name = "parser" }, []string{"services/parser exists", "another NAME"}},
 		{"a group's name", func(r *scaffold.Request) { r.Name = "loader" }, []string{"contracts/consumers/loader.yaml", "market-data"}},
+		{"a prefix of another's transactional ids", func(r *scaffold.Request) { r.Name = "parser-two" }, []string{"would begin with parser-two-", "those of parser with parser-"}},
 		{"the shared rooms' name", func(r *scaffold.Request) { r.Name = "internal" }, []string{"no program's folder"}},
 		{"no topic", func(r *scaffold.Request) { r.Topics = nil }, []string{"TOPICS=raw-trades", "feed-gaps"}},
 		{"unknown topic", func(r *scaffold.Request) { r.Topics = []string{"raw_trade"} }, []string{`"raw_trade" has no contract`, "raw-trades is meant", "raw-orderbooks"}},
@@ -143,6 +147,61 @@ func TestEveryProductCanBeRead(t *testing.T) {
 					t.Errorf("%+v", c)
 				}
 			}
+		}
+	}
+}
+
+// The manifest adds the program to the platform's compose file and changes nothing else of it.
+func TestTheManifestAddsTheProgramToThePlatform(t *testing.T) {
+	for kind, command := range map[scaffold.Kind]string{scaffold.Go: "momentum", scaffold.Python: "python -m momentum_consumer"} {
+		dir := copyTree(t)
+		if err := os.CopyFS(filepath.Join(dir, "compose"), os.DirFS(filepath.Join(root, "compose"))); err != nil {
+			t.Fatal(err)
+		}
+		project := func(files ...string) *types.Project {
+			t.Helper()
+			for i := range files {
+				files[i] = filepath.Join(dir, files[i])
+			}
+			options, err := cli.NewProjectOptions(files, cli.WithEnv([]string{"CLICKHOUSE_PASSWORD=secret"}), cli.WithoutEnvironmentResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := options.LoadProject(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		before := project("compose/docker-compose.yaml")
+		files, err := load(t, dir).Files(request(kind, "raw-trades"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := scaffold.Write(dir, files); err != nil {
+			t.Fatal(err)
+		}
+		after := project("compose/docker-compose.yaml", "services/momentum/compose.yaml")
+		if len(after.Services) != len(before.Services)+1 {
+			t.Errorf("%s: %d services, before %d", kind, len(after.Services), len(before.Services))
+		}
+		s := after.Services["momentum"]
+		if got := strings.Join(s.Command, " "); got != command {
+			t.Errorf("%s: command %q, want %q", kind, got, command)
+		}
+		address := s.Environment["KAFKA_BOOTSTRAP_SERVERS"]
+		if address == nil || *address != "kafka:9092" || len(s.Ports) != 0 || !s.ReadOnly || s.DependsOn["apply"].Condition == "" || len(s.Networks) == 0 {
+			t.Errorf("%s: %+v", kind, s)
+		}
+		if s.Build == nil {
+			t.Fatalf("%s: nothing to build it from", kind)
+		}
+		if asked := s.Build.Args["PROGRAMS"]; kind == scaffold.Go && (asked == nil || *asked != "./services/momentum") {
+			t.Errorf("the image does not hold the program: %v", s.Build.Args)
+		}
+		// Go's image is built from the whole repository, of which there are but some folders here.
+		if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
+			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }
