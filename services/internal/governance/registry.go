@@ -8,12 +8,9 @@ import (
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
-
-// sharedLevel is the level of the types that several schemas use: they have no contract of their own, and every product's
-// promise rests on them.
-const sharedLevel = avro.LevelFullTransitive
 
 // planRegistry compares subjects and their levels, a shared type before its users.
 func (g *Governance) planRegistry(ctx context.Context, p *Plan) error {
@@ -49,7 +46,7 @@ func (g *Governance) levelOf(s schemas.Subject) (avro.Level, error) {
 			return avro.ParseLevel(c.Compatibility)
 		}
 	}
-	return sharedLevel, nil
+	return contract.SharedTypeLevel, nil
 }
 
 func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject, wanted avro.Level) error {

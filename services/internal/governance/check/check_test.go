@@ -297,6 +297,32 @@ func TestTheBaseDecidesTheLevel(t *testing.T) {
 	}
 }
 
+// TestAWaiverLetsAMeaningPass, and never what a registry refuses.
+func TestAWaiverLetsAMeaningPass(t *testing.T) {
+	r := ownRepository(t)
+	edit(t, r, "contracts/market/raw-trades.yaml", "{property: retention, value: 7, unit: d}", "{property: retention, value: 5, unit: d}")
+	s := subject(t, run(t, r), "raw-trades-value")
+	var hash string
+	for _, f := range s.Findings {
+		if f.Rule == "retention-shortened" {
+			hash = f.Hash
+		}
+	}
+	if hash == "" || s.Verdict() != check.Incompatible || s.Before != s.After {
+		t.Fatalf("%+v", s)
+	}
+	waiver := fmt.Sprintf("change: %s\nrule: retention-shortened\nproduct: raw-trades\napprover: market-data-oncall\nreason: \"The disks are full; the readers agreed.\"\nexpires: 2026-12-31\n", hash)
+	r.Write(map[string]string{"contracts/waivers/retention.yaml": waiver})
+	report := run(t, r)
+	if s = subject(t, report, "raw-trades-value"); report.ExitCode() != 0 || !strings.Contains(fmt.Sprint(s.Findings), "waivers/retention.yaml") {
+		t.Errorf("waived: %+v", s)
+	}
+	edit(t, r, trades, `"name": "price"`, `"name": "cost"`)
+	if report = run(t, r); report.ExitCode() != check.ExitIncompatible {
+		t.Errorf("a waiver lets a registry's refusal pass: %+v", report)
+	}
+}
+
 func TestWhatARegistryRefusesIsAFinding(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
 		"a name": {`"name": "price"`, `"name": "trade-price"`, "trade-price"},

@@ -130,7 +130,8 @@ func (s Subject) Verdict() Verdict {
 type Report struct {
 	// Base is what was compared with: "origin/main at 636986f", or "registry http://…".
 	Base string `json:"base"`
-	// Subjects are sorted by name, a shared type before its users.
+	// Subjects are sorted by name, a shared type before its users; those that a registry would refuse and those that are gone
+	// come last.
 	Subjects []Subject `json:"subjects"`
 	// Same is the number of subjects that did not change.
 	Same int `json:"same"`
