@@ -4,6 +4,7 @@
 package comment
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -227,10 +228,23 @@ func (w *writer) subject(s check.Subject) {
 	w.findings(s, check.Semantic)
 	w.readers(s)
 	w.sql(s)
-	if s.Suggestion != "" && w.detail.text > 60 {
-		w.line("**A compatible way:** %s\n", text(s.Suggestion, w.detail.text))
-	}
+	w.suggestion(s)
 	w.messages(s)
+}
+
+// suggestion ends, where it can, with a field to copy, which therefore stands as a block of code.
+func (w *writer) suggestion(s check.Subject) {
+	if s.Suggestion == "" || len(s.Suggestion) > w.detail.text {
+		return
+	}
+	words, field := s.Suggestion, ""
+	if i := strings.IndexByte(words, '{'); i >= 0 && json.Valid([]byte(words[i:])) {
+		words, field = strings.TrimSpace(words[:i]), words[i:]
+	}
+	w.line("**A compatible way:** %s\n", text(words, w.detail.text))
+	if field != "" {
+		w.line("%s", fence("json", field))
+	}
 }
 
 func (w *writer) about(s check.Subject) string {

@@ -73,7 +73,7 @@ func renamed() check.Report {
 				Messages:   []string{"{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'price' at path '/fields/4' in the old schema has no default value and is missing in the new schema', additionalInfo:'price'}", "{oldSchemaVersion: 3}"},
 				Readers:    []check.Reader{{Group: "volatility-predictor", Owner: "data-science", Reads: []string{"price"}}, {Group: "writer.raw-trades", Owner: "platform", Reads: []string{"price"}}},
 				SQL:        []string{"ALTER TABLE default.raw_trades ADD COLUMN IF NOT EXISTS `trade_price` Decimal(38, 18) AFTER `trade_id`;"},
-				Suggestion: "add `trade_price` with a default beside `price`, fill both, and remove `price` in a new major version",
+				Suggestion: "keep `price` and add {\"name\":\"trade_price\",\"type\":[\"null\",\"double\"],\"default\":null}",
 			},
 		},
 	}
