@@ -86,6 +86,9 @@ func killedUnderLoad(t *testing.T, s *stack) {
 	}
 	<-done
 	s.drained()
+	if frames := s.read(topicFrames); len(frames) != n {
+		t.Fatalf("%s holds %d frames of %d sent", topicFrames, len(frames), n)
+	}
 	_ = child.Process.Kill()
 	_ = child.Wait()
 	s.checkTrades(n)

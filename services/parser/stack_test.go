@@ -117,8 +117,15 @@ func (s *stack) fill() *stack {
 // openProducer makes the producer anew: an idempotent one does not outlive its topic.
 func (s *stack) openProducer() {
 	s.t.Helper()
-	s.producer = must[*kafka.Producer](s.t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "loader@test", MaxMessageBytes: 20 << 20}, s.log, prometheus.NewRegistry()))
+	s.producer = must[*kafka.Producer](s.t)(kafka.NewProducer(s.kafka, kafka.ProducerConfig{ProducerName: "loader@test", MaxMessageBytes: 20 << 20, OnDelivery: s.delivered}, s.log, prometheus.NewRegistry()))
 	s.t.Cleanup(s.producer.Close)
+}
+
+// delivered fails the test for a record that Kafka does not have: what is missing behind it would be blamed on the parser.
+func (s *stack) delivered(d kafka.Delivery) {
+	if d.Err != nil {
+		s.t.Errorf("the test's own record was not delivered: %v", d.Err)
+	}
 }
 
 // startRegistry serves at an address, or at a free one, until stopRegistry.
