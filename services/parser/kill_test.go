@@ -91,6 +91,8 @@ func killedUnderLoad(t *testing.T, s *stack) {
 	}
 	_ = child.Process.Kill()
 	_ = child.Wait()
+	// The markers of the last transaction reach its partitions after its offsets: until then a reader stops before them.
+	s.await("the last transaction's markers", func() bool { return len(s.read(topicTrades)) >= n })
 	s.checkTrades(n)
 }
 
