@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
 	"github.com/streamforge/streamforge/services/internal/governance/history/historytest"
@@ -279,6 +280,30 @@ func TestEveryVersionThatFailsIsNamed(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(s.Messages, " "), "{oldSchemaVersion: 4}") {
 		t.Errorf("the messages are those of the newest version: %q", s.Messages)
+	}
+}
+
+// TestAContentThatReturns is no new version, and is judged all the same: who has the latest version must read what is written.
+func TestAContentThatReturns(t *testing.T) {
+	record := func(fields string) string { return `{"type":"record","name":"R","fields":[` + fields + `]}` }
+	without, with := record(`{"name":"a","type":"int"}`), record(`{"name":"a","type":"int"},{"name":"b","type":"int"}`)
+	for level, want := range map[avro.Level]check.Verdict{"FORWARD": check.Incompatible, "BACKWARD": check.Compatible} {
+		r := historytest.New(t)
+		r.Commit(map[string]string{"contracts/m/p.yaml": contractText("p", level), "schemas/m/p.avsc": without})
+		r.Commit(map[string]string{"schemas/m/p.avsc": with})
+		r.Write(map[string]string{"schemas/m/p.avsc": without})
+		s := subject(t, run(t, r), "p-value")
+		if s.Before != 2 || s.After != 1 || (len(stops(s, check.Confluent)) > 0) != (want == check.Incompatible) {
+			t.Errorf("%s: %+v", level, s)
+		}
+		// A file that went and comes back meets the versions that it had.
+		r.Write(map[string]string{"schemas/m/p.avsc": with})
+		r.Git("rm", "-q", "--cached", "schemas/m/p.avsc")
+		r.Git("commit", "-q", "-m", "gone")
+		r.Write(map[string]string{"schemas/m/p.avsc": record(`{"name":"c","type":"int"}`)})
+		if s = subject(t, run(t, r), "p-value"); s.Before != 0 || s.After != 3 || len(stops(s, check.Confluent)) == 0 {
+			t.Errorf("%s: %+v", level, s)
+		}
 	}
 }
 
