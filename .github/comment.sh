@@ -21,8 +21,8 @@ if [[ ! $artifact =~ ^[0-9]+$ ]]; then
 fi
 gh api "repos/$REPOSITORY/actions/artifacts/$artifact/zip" > pr-check.zip
 # One file by its name, so many bytes at most and no path of the archive's own: whatever else is in it stays there.
-unzip -p pr-check.zip pr-check.json | head -c 8000000 > pr-check.json
-./streamforge pr-comment pr-check.json > comment.md
+unzip -p pr-check.zip pr-check.json | head -c 8000000 > data.json
+./streamforge pr-comment data.json > comment.md
 
 marker='<!-- streamforge:pr-check '
 existing=$(gh api --paginate "repos/$REPOSITORY/issues/$number/comments?per_page=100" |

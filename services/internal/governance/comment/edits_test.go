@@ -100,8 +100,13 @@ var levels = []struct {
 	level avro.Level
 	head  string
 }{
-	{avro.LevelNone, "NONE"}, {avro.LevelBackward, "B"}, {avro.LevelBackwardTransitive, "B_T"}, {avro.LevelForward, "F"},
-	{avro.LevelForwardTransitive, "F_T"}, {avro.LevelFull, "FULL"}, {avro.LevelFullTransitive, "FULL_T"},
+	{avro.LevelNone, "NONE"},
+	{avro.LevelBackward, "B"},
+	{avro.LevelBackwardTransitive, "B_T"},
+	{avro.LevelForward, "F"},
+	{avro.LevelForwardTransitive, "F_T"},
+	{avro.LevelFull, "FULL"},
+	{avro.LevelFullTransitive, "FULL_T"},
 }
 
 // judgedEdit is what came of an edit.

@@ -76,9 +76,11 @@ func TestEncodeIsSortedAndTheSameAgain(t *testing.T) {
 
 func TestEncodeRefusesWhatCouldBeAnAddress(t *testing.T) {
 	for name, change := range map[string]func(*evidence.Snapshot){
-		"cluster":  func(s *evidence.Snapshot) { s.Cluster = "kafka-1.internal:9092" },
-		"producer": func(s *evidence.Snapshot) { s.Products[0].Versions[0].Producers = []string{"https://user:password@host"} },
-		"folder":   func(s *evidence.Snapshot) { s.Cluster = "../consumers" },
+		"cluster": func(s *evidence.Snapshot) { s.Cluster = "kafka-1.internal:9092" },
+		"producer": func(s *evidence.Snapshot) {
+			s.Products[0].Versions[0].Producers = []string{"https://user:password@host"}
+		},
+		"folder": func(s *evidence.Snapshot) { s.Cluster = "../consumers" },
 	} {
 		s := parse(t, file)
 		change(&s)
