@@ -143,7 +143,7 @@ func (t *tracing) frameFromKafka(ctx context.Context, c coordinates) (*tracedFra
 		return nil, "", err
 	}
 	var frame records.Frame
-	body, err := subscription.NewValues(t.registry, text).Body(ctx, r.Value)
+	body, err := subscription.NewValues(t.registry, own.Name, text).Body(ctx, r.Value)
 	if err == nil {
 		err = frame.DecodeAvro(body)
 	}

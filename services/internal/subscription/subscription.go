@@ -95,7 +95,7 @@ func On[T any](s *Subscription, product, schema string, handle Handler[T]) error
 	}
 	s.topics = append(s.topics, c.Topic.Name)
 	s.routes[c.Topic.Name] = &route{
-		product: c, own: schema, values: NewValues(s.deps.Registry, schema), flood: &deadletters.Flood{Limit: limit},
+		product: c, own: schema, values: NewValues(s.deps.Registry, c.Subject, schema), flood: &deadletters.Flood{Limit: limit},
 		handle: func(ctx context.Context, r *kafka.Record, body []byte, out kafka.Output) error {
 			value, err := codec.Decode(body)
 			if err != nil {

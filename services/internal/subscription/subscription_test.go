@@ -224,13 +224,18 @@ func TestAnIDThatThisBuildCannotReadBlocksAndAlarms(t *testing.T) {
 	r := subscribe(t, s)
 	s.Produce("raw-trades", "BTC-USD", ownValue(t, s, "1", "1"))
 	r.next(t)
-	// Somebody registers, under another subject, a schema whose prices have another scale, and writes with it.
-	id, _, err := s.Client.Register(t.Context(), schemas.Subject{Name: "elsewhere-value", Path: "test", Text: strings.ReplaceAll(tradeSchema, `"scale":18`, `"scale":8`)})
+	// Somebody lifts the compatibility, registers a schema whose prices have another scale, and writes with it.
+	if err := s.Client.SetCompatibility(t.Context(), "raw-trades-value", "NONE"); err != nil {
+		t.Fatal(err)
+	}
+	id, _, err := s.Client.Register(t.Context(), schemas.Subject{Name: "raw-trades-value", Path: "test", Text: strings.ReplaceAll(tradeSchema, `"scale":18`, `"scale":8`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Produce("raw-trades", "BTC-USD", append(registry.AppendWireHeader(nil, id), 0))
-	s.Await("/readyz to tell", func() error { return says(r.Ready(), fmt.Sprintf("schema id %d cannot be read by this build", id), "scale 8") })
+	s.Await("/readyz to tell", func() error {
+		return says(r.Ready(), fmt.Sprintf("schema id %d cannot be read by this build", id), "scale 8")
+	})
 	if r.count(t, "blocked", "") != 1 || r.count(t, "blocked_batches_total", subscription.CauseSchema) == 0 {
 		t.Error("no alarm")
 	}
@@ -276,6 +281,83 @@ func TestALiveVersionThatCannotBeReadIsToldAtTheStart(t *testing.T) {
 	if err := sub.Run(t.Context()); says(err, "raw-trades-value version 1", "cannot be read by this build", "fee") != nil {
 		t.Error(err)
 	}
+}
+
+func TestWaitingEndsAfterAMinuteOfDenials(t *testing.T) {
+	denied, away := fmt.Errorf("id 7: %w", registry.ErrUnknownID), fmt.Errorf("dial: %w", registry.ErrUnavailable)
+	foreign := registry.Schema{ID: 7, Text: `"string"`}
+	type step struct {
+		after time.Duration
+		err   error
+		want  string // the cause of the block, or the class of the dead letter
+	}
+	for name, steps := range map[string][]step{
+		"denied":                     {{0, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, denied, deadletters.UnknownSchema}},
+		"nobody asked in between":    {{0, denied, "unknown-id"}, {61 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, deadletters.UnknownSchema}},
+		"away in between":            {{0, denied, "unknown-id"}, {30 * time.Second, away, "registry"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, deadletters.UnknownSchema}},
+		"away":                       {{0, away, "registry"}, {time.Hour, away, "registry"}},
+		"a schema of other subjects": {{0, nil, "unknown-id"}, {30 * time.Second, nil, "unknown-id"}, {30 * time.Second, nil, deadletters.UnknownSchema}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := &answers{schema: foreign}
+			now := time.Unix(1_000_000, 0)
+			values := subscription.NewValues(source, "raw-trades-value", tradeSchema)
+			subscription.SetClock(values, func() time.Time { return now })
+			for i, s := range steps {
+				now = now.Add(s.after)
+				source.err = s.err
+				_, err := values.Body(t.Context(), registry.AppendWireHeader(nil, 7))
+				got := ""
+				var bad *subscription.BadRecord
+				var blocked *subscription.BlockedError
+				switch {
+				case errors.As(err, &bad):
+					got = bad.Class
+				case errors.As(err, &blocked):
+					got = blocked.Cause
+				}
+				if got != s.want {
+					t.Errorf("step %d: %q, want %q: %v", i, got, s.want, err)
+				}
+			}
+		})
+	}
+}
+
+// answers is a registry that says what a test wants, and that holds no id under any subject.
+type answers struct {
+	schema registry.Schema
+	err    error
+}
+
+func (a *answers) SchemaByID(context.Context, int) (registry.Schema, error) { return a.schema, a.err }
+func (a *answers) Under(context.Context, int, string) (bool, error)         { return false, nil }
+
+func FuzzValues(f *testing.F) {
+	f.Add(append(registry.AppendWireHeader(nil, 7), body(f, "1", "1")...))
+	own, err := schemas.Get("raw-trades-value")
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := schemas.SelfContained(own)
+	if err != nil {
+		f.Fatal(err)
+	}
+	values := subscription.NewValues(&answers{schema: registry.Schema{ID: 7, Text: text}}, "raw-trades-value", tradeSchema)
+	codec, err := subscription.NewCodec[trade](tradeSchema)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		projected, err := values.Body(t.Context(), value)
+		if err == nil {
+			_, err = codec.Decode(projected)
+		}
+		var blocked *subscription.BlockedError
+		if errors.As(err, &blocked) {
+			t.Fatalf("garbage blocks the partition: %v", err)
+		}
+	})
 }
 
 // says is nil when an error says all of the texts.

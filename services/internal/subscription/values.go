@@ -21,13 +21,16 @@ const maxDenied = 1024
 // SchemaSource is what is asked of the registry.
 type SchemaSource interface {
 	SchemaByID(ctx context.Context, id int) (registry.Schema, error)
+	// Under says whether a subject holds a schema of this id.
+	Under(ctx context.Context, id int, subject string) (bool, error)
 }
 
 // Values reads the values of one product as the schema that a program was written against would have written them. It is
 // not safe for concurrent use.
 type Values struct {
 	source SchemaSource
-	own    string
+	// subject is the one that the topic's schemas are registered under; own is the text to read by.
+	subject, own string
 	// grace is UnknownIDGrace, and now the clock; tests replace them.
 	grace time.Duration
 	now   func() time.Time
@@ -40,9 +43,9 @@ type Values struct {
 // denial is how long the registry has said, without a pause, that it does not know an id.
 type denial struct{ first, last time.Time }
 
-// NewValues makes one for the text of a self-contained schema.
-func NewValues(source SchemaSource, own string) *Values {
-	return &Values{source: source, own: own, grace: UnknownIDGrace, now: time.Now, projections: map[int]avro.Projection{}, denied: map[int]denial{}}
+// NewValues makes one for a topic's subject and the text of a self-contained schema.
+func NewValues(source SchemaSource, subject, own string) *Values {
+	return &Values{source: source, subject: subject, own: own, grace: UnknownIDGrace, now: time.Now, projections: map[int]avro.Projection{}, denied: map[int]denial{}}
 }
 
 // Body returns the Avro body of a value, in the form of the own schema; it is valid until the next call. A *BadRecord
@@ -72,21 +75,28 @@ func (v *Values) projection(ctx context.Context, id int) (avro.Projection, error
 		return project, nil
 	}
 	schema, err := v.source.SchemaByID(ctx, id)
-	switch {
-	case errors.Is(err, registry.ErrUnknownID):
+	if errors.Is(err, registry.ErrUnknownID) {
 		return nil, v.unknown(id, err)
-	case err != nil:
-		// A registry that was away denies nothing; when it is back, it is given its time again.
-		delete(v.denied, id)
-		return nil, &BlockedError{CauseRegistry, fmt.Errorf("schema id %d: asking the registry: %w", id, err)}
 	}
-	delete(v.denied, id)
-	project, err := avro.NewProjection(schema.Text, v.own)
+	blocks := &BlockedError{Cause: CauseRegistry}
 	if err != nil {
-		return nil, &BlockedError{CauseSchema, fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a build that knows it: %w", id, err)}
+		blocks.Err = fmt.Errorf("schema id %d: asking the registry: %w", id, err)
+	} else if project, err := avro.NewProjection(schema.Text, v.own); err != nil {
+		blocks.Cause, blocks.Err = CauseSchema, fmt.Errorf("schema id %d cannot be read by this build, which blocks the partition; deploy a build that knows it: %w", id, err)
+	} else {
+		delete(v.denied, id)
+		v.projections[id] = project
+		return project, nil
 	}
-	v.projections[id] = project
-	return project, nil
+	// A schema of Avro that cannot be read, or of no Avro: of another topic's record, which no newer build will read either?
+	if err == nil || errors.Is(err, registry.ErrRefused) {
+		if under, err := v.source.Under(ctx, id, v.subject); err == nil && !under {
+			return nil, v.unknown(id, fmt.Errorf("it belongs to other subjects than %s", v.subject))
+		}
+	}
+	// A registry that was away denies nothing; when it is back, it is given its time again.
+	delete(v.denied, id)
+	return nil, blocks
 }
 
 // unknown judges an id that the registry has just denied: the record is bad once that has lasted for the grace.
@@ -103,7 +113,7 @@ func (v *Values) unknown(id int, err error) error {
 	}
 	v.denied[id] = d
 	if now.Sub(d.first) >= v.grace {
-		return &BadRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s", id, v.grace)}
+		return &BadRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s: %w", id, v.grace, err)}
 	}
-	return &BlockedError{CauseUnknownID, fmt.Errorf("schema id %d: the registry does not know it; waiting up to %s before it counts as bad: %w", id, v.grace, err)}
+	return &BlockedError{CauseUnknownID, fmt.Errorf("schema id %d: the registry does not know it for this topic; waiting up to %s before it counts as bad: %w", id, v.grace, err)}
 }
