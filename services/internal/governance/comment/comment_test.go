@@ -114,6 +114,9 @@ func TestComment(t *testing.T) {
 		"breaking.md":   {Report: renamed(), Consumers: consumers()},
 		"evidence.md":   {Report: renamed(), Consumers: consumers(), Evidence: snapshots()},
 		"compatible.md": {Report: compatible},
+		"undeclared.md": {Report: compatible, Consumers: consumers(), Evidence: []evidence.Snapshot{{
+			Cluster: "production", Date: "2026-11-22", Products: []evidence.Product{{Product: "feed-gaps", Groups: []evidence.Group{{Group: "notebook-of-max", Members: true}}}},
+		}}},
 		"unchanged.md":  {Report: check.Report{Base: "main at 636986f", Same: 42, Notes: []string{"the working tree lacks commits of main: merge or rebase first"}}},
 		"not-judged.md": {NotJudged: []string{"contract raw-trades: `32` partitions with the key symbol in contracts/market/raw-trades.yaml:15", hostileText}},
 		"hostile.md":    {Report: hostile(hostileText), Consumers: consumers(), Evidence: snapshots()},

@@ -13,10 +13,16 @@ import (
 
 // readers says who is concerned, by declaration and by what lives on a cluster.
 func (w *writer) readers(s check.Subject) {
-	if s.Product == "" || len(s.Findings) == 0 {
+	if s.Product == "" {
 		return
 	}
-	// A change that only adds concerns nobody who reads.
+	if len(s.Findings) == 0 {
+		// A change that only adds concerns nobody who is declared; of the others nobody knows.
+		if lines := w.undeclared(s); len(lines) > 0 {
+			w.line("**Who reads it undeclared**\n\n%s\n", strings.Join(lines, "\n"))
+		}
+		return
+	}
 	lines := w.declared(s)
 	lines = append(lines, w.undeclared(s)...)
 	lines = append(lines, w.onTheWire(s)...)
