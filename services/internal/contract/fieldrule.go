@@ -20,9 +20,15 @@ func (u unchecked) names() []string {
 		name string
 		set  bool
 	}{
-		{"exclusiveMinimum", u.ExclusiveMinimum != nil}, {"exclusiveMaximum", u.ExclusiveMaximum != nil}, {"multipleOf", u.MultipleOf != nil},
-		{"minLength", u.MinLength != nil}, {"maxLength", u.MaxLength != nil}, {"minItems", u.MinItems != nil}, {"maxItems", u.MaxItems != nil},
-		{"uniqueItems", u.UniqueItems != nil}, {"pattern", u.Pattern != nil},
+		{"exclusiveMinimum", u.ExclusiveMinimum != nil},
+		{"exclusiveMaximum", u.ExclusiveMaximum != nil},
+		{"multipleOf", u.MultipleOf != nil},
+		{"minLength", u.MinLength != nil},
+		{"maxLength", u.MaxLength != nil},
+		{"minItems", u.MinItems != nil},
+		{"maxItems", u.MaxItems != nil},
+		{"uniqueItems", u.UniqueItems != nil},
+		{"pattern", u.Pattern != nil},
 	} {
 		if o.set {
 			names = append(names, o.name)

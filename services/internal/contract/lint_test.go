@@ -267,8 +267,17 @@ func TestPathsTouch(t *testing.T) {
 		a, b    string
 		touches bool
 	}{
-		{"frame", "frame.offset", true}, {"frame.offset", "frame", true}, {"frame.offset", "frame.item", false}, {"bids[].price", "bids", true}, {"bids[].price", "asks[].price", false},
-		{"price", "price_scale", false}, {"u<n.A>.x", "u<n.A>", true}, {"u<A>.x", "u<B>.x", false}, {"m{}.a", "m{}.a.b", true}, {"m[][].a", "m[]", true}, {"a", "a", true},
+		{"frame", "frame.offset", true},
+		{"frame.offset", "frame", true},
+		{"frame.offset", "frame.item", false},
+		{"bids[].price", "bids", true},
+		{"bids[].price", "asks[].price", false},
+		{"price", "price_scale", false},
+		{"u<n.A>.x", "u<n.A>", true},
+		{"u<A>.x", "u<B>.x", false},
+		{"m{}.a", "m{}.a.b", true},
+		{"m[][].a", "m[]", true},
+		{"a", "a", true},
 	} {
 		if got := contract.Touches(c.a, c.b); got != c.touches {
 			t.Errorf("%s and %s: %v", c.a, c.b, got)

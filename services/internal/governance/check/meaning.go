@@ -127,13 +127,10 @@ func affected(product string, findings []Finding, readers []contract.Consumer) [
 	return out
 }
 
-// ofTheContract are rules about how the contract is kept, which no reader feels.
-var ofTheContract = []rule.Rule{rule.VersionNotRaised, rule.VersionWithoutChange, rule.LevelLowered, rule.SeverityLowered, rule.OwnerChanged}
-
 // touchedBy lists those of a reader's fields that breaking findings are about, and tells whether one is about the whole.
 func touchedBy(findings []Finding, fields []string) (touched []string, whole bool) {
 	for _, f := range findings {
-		if f.Severity != Breaking || slices.Contains(ofTheContract, rule.Rule(f.Rule)) {
+		if f.Severity != Breaking || !rule.Rule(f.Rule).ConcernsReaders() {
 			continue
 		}
 		places := f.Paths

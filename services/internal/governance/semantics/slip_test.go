@@ -38,7 +38,7 @@ func mutate(t *rapid.T, root map[string]any) {
 	}
 	visit(root)
 	p := places[rapid.IntRange(0, len(places)-1).Draw(t, "place")]
-	var words = []any{"long", "int", "string", "bytes", "double", "null", "A", "decimal", "date", "timestamp-millis", "", 0.0, 1.0, 7.0, true, nil, []any{}, map[string]any{}}
+	words := []any{"long", "int", "string", "bytes", "double", "null", "A", "decimal", "date", "timestamp-millis", "", 0.0, 1.0, 7.0, true, nil, []any{}, map[string]any{}}
 	how := rapid.IntRange(0, 3).Draw(t, "how")
 	switch {
 	case p.object != nil && how == 0:
