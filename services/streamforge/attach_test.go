@@ -97,7 +97,9 @@ func tailShowsRecords(t *testing.T, s *runningStack) {
 	}
 	tailShowsWhatIsBad(t, s)
 	for _, c := range []struct{ arguments, want string }{
-		{"raw-trade", "there are"}, {"raw-trades --filter pric=1", "price"}, {"raw-trades --filter price", "field=value"},
+		{"raw-trade", "there are"},
+		{"raw-trades --filter pric=1", "price"},
+		{"raw-trades --filter price", "field=value"},
 		{"raw-trades --last 1 --from-beginning", "say one of them"},
 	} {
 		output, err := s.command(append([]string{"tail"}, strings.Fields(c.arguments)...)...).CombinedOutput()

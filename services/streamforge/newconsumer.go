@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
@@ -109,12 +110,15 @@ func gitConfig(ctx context.Context, dir string, names ...string) string {
 // schemaVersions numbers the working tree's schemas as a registry does that was told of every commit of the main branch.
 // Without that history (no git, a shallow clone) a schema is taken for the first.
 func schemaVersions(ctx context.Context, root string) func(subject string) (int, error) {
-	held, err := heldVersions(ctx, root)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "the schemas' versions are unknown (%s); 1 is written as schemaVersion: correct it if a registry says otherwise\n", oneLine(err))
-	}
+	versions := sync.OnceValue(func() map[string]history.Held {
+		held, err := heldVersions(ctx, root)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "the schemas' versions are unknown (%s); 1 is written as schemaVersion: correct it if a registry says otherwise\n", oneLine(err))
+		}
+		return held
+	})
 	return func(subject string) (int, error) {
-		if h, ok := held[subject]; ok && h.Version != nil {
+		if h, ok := versions()[subject]; ok && h.Version != nil {
 			return h.Version.Number, nil
 		}
 		return 1, nil

@@ -41,7 +41,7 @@ func (t *tailCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	t.resolve(cli)
+	kind := t.resolve(cli)
 	client, err := registry.New(t.Registry, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (t *tailCommand) Run(ctx context.Context, cli *commandLine) error {
 	defer admin.Close()
 	parts, err := partitionsOf(ctx, admin, t.Topic)
 	if err != nil {
-		return err
+		return orNothingRuns(kind, err)
 	}
 	ends, err := admin.Offsets(ctx, parts, true)
 	if err != nil {
@@ -68,6 +68,14 @@ func (t *tailCommand) Run(ctx context.Context, cli *commandLine) error {
 		return err
 	}
 	return nil
+}
+
+// orNothingRuns adds to an unreachable broker what is probably the matter: nobody has started a platform, or named one.
+func orNothingRuns(kind string, err error) error {
+	if kind == "" && os.Getenv("KAFKA_BOOTSTRAP_SERVERS") == "" && errors.Is(err, kafka.ErrUnreachable) {
+		return fmt.Errorf("nothing runs here; start it with `make up`, or set KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL: %w", err)
+	}
+	return err
 }
 
 // partitionsOf lists a topic's partitions; a topic that does not exist is an error that names those that do.

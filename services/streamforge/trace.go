@@ -48,7 +48,7 @@ func (c *traceCommand) Run(ctx context.Context, cli *commandLine) error {
 	if c.Partition < 0 || int(c.Partition) >= product.Topic.Partitions || c.Offset < 0 {
 		return fmt.Errorf("%s has partitions 0 to %d, and offsets begin with 0", product.Topic.Name, product.Topic.Partitions-1)
 	}
-	c.resolve(cli)
+	cluster := c.resolve(cli)
 	client, err := registry.New(c.Registry, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (c *traceCommand) Run(ctx context.Context, cli *commandLine) error {
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		t.marks = [2]string{"\x1b[7m", "\x1b[0m"}
 	}
-	return t.run(ctx)
+	return orNothingRuns(cluster, t.run(ctx))
 }
 
 // tracedProduct finds a product by its table, topic or name.

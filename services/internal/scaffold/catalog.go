@@ -118,11 +118,15 @@ func (c *Catalog) product(topic string) (product, error) {
 		return product{}, fmt.Errorf("schema of %s: %w", p.Subject, err)
 	}
 	p.Text = indented.String() + "\n"
-	p.Version = 1
-	if c.Version != nil {
-		p.Version, err = c.Version(p.Subject)
+	return p, nil
+}
+
+// version is asked for once the request is known to be right: it may take a while, or a word to the user.
+func (c *Catalog) version(subject string) (int, error) {
+	if c.Version == nil {
+		return 1, nil
 	}
-	return p, err
+	return c.Version(subject)
 }
 
 // meant names the topic that was probably meant: raw_trades, RawTrades and raw-trade are raw-trades.

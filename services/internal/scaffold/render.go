@@ -122,6 +122,9 @@ func (c *Catalog) model(r Request) (*model, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.Version, err = c.version(p.Subject); err != nil {
+			return nil, err
+		}
 		name, err := m.Types.add(p.schema, camel(p.ID))
 		if err != nil {
 			return nil, err
