@@ -84,7 +84,7 @@ tail: build ## A topic's records, live and decoded: TOPIC=raw-trades FILTER='sym
 
 .PHONY: trace
 trace: build ## A row back to the venue's own bytes: TABLE=raw_trades PARTITION=3 OFFSET=42
-	@bin/streamforge trace '$(or $(TABLE),$(error say which row: make trace TABLE=raw_trades PARTITION=3 OFFSET=42))' '$(PARTITION)' '$(OFFSET)'
+	@bin/streamforge trace '$(or $(TABLE),$(error say which row: make trace TABLE=raw_trades PARTITION=3 OFFSET=42))' '$(or $(PARTITION),$(error say which partition: PARTITION=3))' '$(or $(OFFSET),$(error say which offset: OFFSET=42))'
 
 # What a pull request needs is built without cgo: in a fresh clone that is the quicker half, and no C compiler is needed.
 .PHONY: offline
