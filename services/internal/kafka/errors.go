@@ -106,7 +106,7 @@ func remedy(kind error) string {
 	case ErrUnknownTopic:
 		return "create it from its contract with `streamforge apply`"
 	case ErrUnreachable:
-		return "check that the broker runs and KAFKA_BOOTSTRAP_SERVERS names it"
+		return "check that the broker runs, that KAFKA_BOOTSTRAP_SERVERS names it, and that it takes KAFKA_SECURITY_PROTOCOL with its settings"
 	case ErrDenied:
 		return "check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and the user's ACLs"
 	case ErrTooLarge:

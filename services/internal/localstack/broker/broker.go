@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,8 @@ type Config struct {
 	// has one protocol): tests use it to show that access rights hold. Superusers are those of them who may do everything.
 	Users      map[string]string
 	Superusers []string
+	// TLS makes the listener speak TLS; nil: plain.
+	TLS *tls.Config
 }
 
 func (c Config) withDefaults() Config {
@@ -118,6 +121,9 @@ func (c Config) options(host string, port int, log *slog.Logger) []kfake.Opt {
 		}),
 	}
 	options = append(options, c.access()...)
+	if c.TLS != nil {
+		options = append(options, kfake.TLS(c.TLS))
+	}
 	if c.DataDir != "" {
 		// No SyncWrites: the page cache survives the death of the process, which is all that a local stack promises.
 		options = append(options, kfake.DataDir(c.DataDir))
