@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,13 +111,31 @@ const tradesFile, tradesContract = "schemas/market/raw-trades.avsc", "contracts/
 func addFlag(t *testing.T, r *historytest.Repository) {
 	edit(t, r, tradesFile, `{"name": "event_time"`, `{"name": "block_trade", "doc": "Negotiated off the book; null where the venue does not say.", "type": ["null", "boolean"], "default": null},
     {"name": "event_time"`)
-	edit(t, r, tradesContract, "version: 1.0.0", "version: 1.1.0")
+	raiseVersion(t, r, tradesContract)
 	edit(t, r, tradesContract, "      - name: event_time", `      - name: block_trade
         description: "Negotiated off the book; null where the venue does not say."
         logicalType: boolean
         physicalType: boolean
         required: false
       - name: event_time`)
+}
+
+// raiseVersion raises a contract's minor version by one, as a change of the schema has to.
+func raiseVersion(t *testing.T, r *historytest.Repository, file string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.Dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^version: (\d+)\.(\d+)\.\d+$`).FindStringSubmatch(string(text))
+	if m == nil {
+		t.Fatalf("%s has no version", file)
+	}
+	minor, err := strconv.Atoi(m[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write(map[string]string{file: strings.Replace(string(text), m[0], fmt.Sprintf("version: %s.%d.0", m[1], minor+1), 1)})
 }
 
 func TestPRCheck(t *testing.T) {

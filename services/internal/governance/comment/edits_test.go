@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/governance/history/historytest"
 )
 
-// swap is a text in a file that becomes another.
+// swap is a text in a file that becomes another; an empty from raises the version of a contract.
 type swap struct{ file, from, to string }
 
 // typicalEdit is a line of the table in CONTRIBUTING.
@@ -46,33 +48,49 @@ const (
 )
 
 // next raises a contract's minor version, as every change of a schema has to.
-func next(contract string, minor int) swap {
-	return swap{contract, fmt.Sprintf("version: 1.%d.0", minor-1), fmt.Sprintf("version: 1.%d.0", minor)}
+func next(contract string) swap { return swap{file: contract} }
+
+var minorVersion = regexp.MustCompile(`(?m)^(version: \d+\.)(\d+)\.\d+$`)
+
+// in makes the swap in a file's text, which must hold what is to go exactly once.
+func (s swap) in(text string) (string, error) {
+	if s.from == "" {
+		m := minorVersion.FindStringSubmatch(text)
+		if m == nil {
+			return "", fmt.Errorf("%s has no version", s.file)
+		}
+		minor, err := strconv.Atoi(m[2])
+		return strings.Replace(text, m[0], fmt.Sprintf("%s%d.0", m[1], minor+1), 1), err
+	}
+	if n := strings.Count(text, s.from); n != 1 {
+		return "", fmt.Errorf("%s holds %q %d times and not once; tell typicalEdits what it holds now", s.file, s.from, n)
+	}
+	return strings.Replace(text, s.from, s.to, 1), nil
 }
 
 // add puts a field into raw-trades.
 func add(field string) swap { return swap{tradesSchema, eventTime, "    " + field + ",\n" + eventTime} }
 
 func trade(from, to string) []swap {
-	return []swap{{tradesSchema, from, to}, next(tradesContract, 1)}
+	return []swap{{tradesSchema, from, to}, next(tradesContract)}
 }
 
 const feeField = `{"name": "fee_rate", "doc": "The taker's fee, a share of the price.", "type": "double", "default": 0}`
 
 func typicalEdits() []typicalEdit {
-	feeAdded := [][]swap{{add(feeField), next(tradesContract, 1)}}
+	feeAdded := [][]swap{{add(feeField), next(tradesContract)}}
 	fee := func(to string) []swap {
-		return []swap{{tradesSchema, `"type": "double", "default": 0}`, to}, next(tradesContract, 2)}
+		return []swap{{tradesSchema, `"type": "double", "default": 0}`, to}, next(tradesContract)}
 	}
 	return []typicalEdit{
-		{"add a field with a default", ofTrades, nil, []swap{add(feeField), next(tradesContract, 1)}},
-		{"add a field without a default", ofTrades, nil, []swap{add(strings.Replace(feeField, `, "default": 0`, "", 1)), next(tradesContract, 1)}},
+		{"add a field with a default", ofTrades, nil, []swap{add(feeField), next(tradesContract)}},
+		{"add a field without a default", ofTrades, nil, []swap{add(strings.Replace(feeField, `, "default": 0`, "", 1)), next(tradesContract)}},
 		{"remove a field without a default: `quantity`", ofTrades, nil, trade("    "+quantity+"\n", "")},
 		{"remove a field with a default: `event_time`", ofTrades, nil, trade(eventTime+`, "doc": "The venue's time of the trade, UTC; null where the venue sends none.", "type": ["null", `+micros+`], "default": null},`+"\n", "")},
 		{"rename a field: `price` → `trade_price`", ofTrades, nil, trade(`"name": "price"`, `"name": "trade_price"`)},
 		{"rename it and keep the old name as an alias", ofTrades, nil, trade(`"name": "price"`, `"name": "trade_price", "aliases": ["price"]`)},
-		{"widen: `price_scale` int → long", ofBooks, nil, []swap{{booksSchema, `"Digits after the point of the prices as sent.", "type": "int"`, `"Digits after the point of the prices as sent.", "type": "long"`}, next(booksContract, 1)}},
-		{"narrow: `sequence` long → int", ofFrames, nil, []swap{{framesSchema, `"Position within feed and epoch, from 0, without holes.", "type": "long"`, `"Position within feed and epoch, from 0, without holes.", "type": "int"`}, next(framesContract, 1)}},
+		{"widen: `price_scale` int → long", ofBooks, nil, []swap{{booksSchema, `"Digits after the point of the prices as sent.", "type": "int"`, `"Digits after the point of the prices as sent.", "type": "long"`}, next(booksContract)}},
+		{"narrow: `sequence` long → int", ofFrames, nil, []swap{{framesSchema, `"Position within feed and epoch, from 0, without holes.", "type": "long"`, `"Position within feed and epoch, from 0, without holes.", "type": "int"`}, next(framesContract)}},
 		{"another type: `trade_id` string → long", ofTrades, nil, trade(`unique within venue and symbol.", "type": "string"`, `unique within venue and symbol.", "type": "long"`)},
 		{"the same bytes as another type: `trade_id` string → bytes", ofTrades, nil, trade(`unique within venue and symbol.", "type": "string"`, `unique within venue and symbol.", "type": "bytes"`)},
 		{"another unit: `received_at` micros → millis", ofTrades, nil, trade(`received the frame, UTC.", "type": `+micros, `received the frame, UTC.", "type": `+strings.Replace(micros, "micros", "millis", 1))},
@@ -86,7 +104,7 @@ func typicalEdits() []typicalEdit {
 		{"nest: `price` and `quantity` into a record `level`", ofTrades, nil, trade("    "+price+"\n    "+quantity+"\n", `    {"name": "level", "doc": "Price and quantity.", "type": "streamforge.market.PriceLevel"},`+"\n")},
 		{"a shared type gains a field with a default: `PriceLevel`", ofBooks, nil, []swap{
 			{levelSchema, `0 removes the level.", "type": ` + decimal + `}`, `0 removes the level.", "type": ` + decimal + `},
-    {"name": "orders", "doc": "How many orders rest there; null where the venue does not say.", "type": ["null", "int"], "default": null}`}, next(booksContract, 1),
+    {"name": "orders", "doc": "How many orders rest there; null where the venue does not say.", "type": ["null", "int"], "default": null}`}, next(booksContract),
 		}},
 		{"another namespace", ofTrades, nil, trade(`"namespace": "streamforge.market"`, `"namespace": "streamforge.trading"`)},
 		{"remove a field's documentation", ofTrades, nil, trade(`"doc": "Price in the quote currency, exact.", `, "")},
@@ -166,10 +184,11 @@ func apply(t *testing.T, r *historytest.Repository, what string, swaps []swap) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(string(text), s.from); n != 1 {
-			t.Fatalf("%s: %s holds %q %d times", what, s.file, s.from, n)
+		swapped, err := s.in(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
-		r.Write(map[string]string{s.file: strings.Replace(string(text), s.from, s.to, 1)})
+		r.Write(map[string]string{s.file: swapped})
 	}
 }
 
