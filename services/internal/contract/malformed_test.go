@@ -53,6 +53,7 @@ func TestAMalformedContractIsOneLineThatNamesPlaceAndRemedy(t *testing.T) {
 		"an anchor":            {tradesPath, "status: active", "status: &s active", "anchor is not used in contracts: write the value out"},
 		"an unknown standard":  {tradesPath, "apiVersion: v3.1.0", "apiVersion: v2.0.0", "apiVersion is v2.0.0 in contracts/market/raw-trades.yaml:2; write v3.1.0"},
 		"no owner":             {tradesPath, "role: owner", "role: steward", "nobody of team market-data has the role owner"},
+		"a team's name":        {tradesPath, "  name: market-data", "  name: Market Data", "team.name is \"Market Data\" in contracts/market/raw-trades.yaml"},
 		"no team":              {tradesPath, "team:\n", "teams:\n", "the file lacks team"},
 		"a bare topic":         {tradesPath, "    host: kafka:9092", "    host: kafka:9092\n    topic: raw-trades", "servers.0 has no property topic in contracts/market/raw-trades.yaml:19"},
 		"a bad version":        {tradesPath, "version: 1.0.0", "version: 1.0", "version is of type number in contracts/market/raw-trades.yaml:6; write a string"},
