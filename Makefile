@@ -64,15 +64,15 @@ sql: build ## A prompt on ClickHouse, or one query: Q='SELECT count() FROM raw_t
 
 .PHONY: plan
 plan: build ## What `make apply` would change.
-	@bin/streamforge plan
+	@bin/streamforge plan || [ $$? -eq 2 ]
 
 .PHONY: apply
-apply: build ## Register schemas, create topics and tables as the contracts say.
+apply: build ## Register schemas, create topics, tables and access rights as the contracts say.
 	@bin/streamforge apply
 
 .PHONY: register-schemas
-register-schemas: build ## Register the schemas (SCHEMA_REGISTRY_URL=…).
-	@bin/streamforge schemas register
+register-schemas: build ## Register the schemas, their sinks' columns first: SCHEMA_REGISTRY_URL=… CLICKHOUSE_URL=… DRY_RUN=1 SINK=later
+	@bin/streamforge schemas register || [ $$? -eq 2 ]
 
 .PHONY: new-consumer
 new-consumer: build ## A program that reads data products: NAME=momentum TOPICS=raw-trades KIND=python|go [OWNER=team]

@@ -234,27 +234,49 @@ func (a *applyCommand) Run(ctx context.Context, cli *commandLine) error {
 		return err
 	}
 	defer g.close()
-	var plan governance.Plan
 	if a.Plan == "" {
-		plan, err = g.Plan(ctx)
-	} else {
-		var text []byte
-		if text, err = os.ReadFile(a.Plan); err == nil {
-			plan, err = governance.ParsePlan(text)
-		}
+		return a.planAndApply(ctx, g)
 	}
+	text, err := os.ReadFile(a.Plan)
 	if err != nil {
 		return err
 	}
-	return a.apply(ctx, g, plan)
+	plan, err := governance.ParsePlan(text)
+	if err != nil {
+		return err
+	}
+	return a.finish(plan, a.apply(ctx, g, plan))
 }
 
-// apply shows a plan and carries it out. Apply compares it with the cluster once more before the first step.
+// maxReplans bounds how often apply makes its own plan anew.
+const maxReplans = 5
+
+// planAndApply makes a plan and applies it. A cluster may show only now what an apply that was interrupted a moment ago told
+// it; the plan is then made anew, because nobody has promised this one to anybody.
+func (a *applyFlags) planAndApply(ctx context.Context, g *governor) error {
+	for try := 1; ; try++ {
+		plan, err := g.Plan(ctx)
+		if err != nil {
+			return err
+		}
+		err = a.apply(ctx, g, plan)
+		if errors.Is(err, governance.ErrChanged) && try < maxReplans {
+			continue
+		}
+		return a.finish(plan, err)
+	}
+}
+
+// apply shows a plan and carries it out, which compares it with the cluster once more before the first step.
 func (a *applyFlags) apply(ctx context.Context, g *governor, plan governance.Plan) error {
 	if !a.JSON {
 		fmt.Println(plan.String())
 	}
-	err := g.Apply(ctx, plan)
+	return g.Apply(ctx, plan)
+}
+
+// finish tells how it ended, and makes an exit status of a refusal.
+func (a *applyFlags) finish(plan governance.Plan, err error) error {
 	refused := errors.Is(err, governance.ErrRefused) || errors.Is(err, governance.ErrChanged)
 	if err != nil && !refused {
 		return err
@@ -323,11 +345,7 @@ func (r *registerCommand) Run(ctx context.Context, cli *commandLine) error {
 	if r.DryRun {
 		return g.show(ctx, r.JSON)
 	}
-	plan, err := g.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	return r.apply(ctx, g, plan)
+	return r.planAndApply(ctx, g)
 }
 
 // apply brings a fresh stack to what the contracts say.

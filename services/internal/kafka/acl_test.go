@@ -1,11 +1,15 @@
 package kafka
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/streamforge/streamforge/services/internal/localstack/broker"
 	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 )
 
@@ -56,5 +60,30 @@ func sameRights(t *testing.T, got, want []ACL) {
 	}
 	if len(got) != len(want) {
 		t.Error(cmp.Diff(want, got))
+	}
+}
+
+// TestARefusedListIsNoEmptyList: librdkafka tells no error of a list, see ACLs.
+func TestARefusedListIsNoEmptyList(t *testing.T) {
+	for code, want := range map[int16]error{kerr.SecurityDisabled.Code: ErrNoAuthorizer, kerr.ClusterAuthorizationFailed.Code: ErrDenied} {
+		b := brokertest.StartBroker(t, broker.Config{})
+		b.Cluster().ControlKey(kmsg.DescribeACLs.Int16(), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			answer := request.ResponseKind().(*kmsg.DescribeACLsResponse)
+			answer.ErrorCode = code
+			return answer, nil, true
+		})
+		b.Cluster().ControlKey(kmsg.DeleteACLs.Int16(), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			answer := request.ResponseKind().(*kmsg.DeleteACLsResponse)
+			answer.Results = []kmsg.DeleteACLsResponseResult{{ErrorCode: code}}
+			return answer, nil, true
+		})
+		admin, err := NewAdmin(ClientConfig{BootstrapServers: b.Address()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(admin.Close)
+		if rights, err := admin.ACLs(t.Context()); !errors.Is(err, want) {
+			t.Errorf("%v, %v, want %v", rights, err, want)
+		}
 	}
 }
