@@ -286,10 +286,7 @@ func (w *writer) findings(s check.Subject, layer check.Layer) {
 
 func (w *writer) finding(f check.Finding) {
 	mark := map[string]string{"breaking": "❌", "waived": "☑️", "warning": "⚠️", "note": "ℹ️"}[kind(f)]
-	reason := text(f.Reason, w.detail.text)
-	if f.Path != "" && !strings.Contains(f.Reason, f.Path) {
-		reason = code(f.Path, w.detail.text) + ": " + reason
-	}
+	reason := reasonOf(f, w.detail.text)
 	tail := code(f.Rule, 80)
 	if len(f.Versions) > 0 {
 		tail += " against " + ranges(f.Versions)
@@ -303,6 +300,18 @@ func (w *writer) finding(f check.Finding) {
 	} else if f.Do != "" {
 		w.line("  <br>Instead: %s", text(f.Do, w.detail.text))
 	}
+}
+
+// reasonOf is the sentence, with the field's name as a name, and put before it where the sentence does not say it.
+func reasonOf(f check.Finding, limit int) string {
+	rest, begins := strings.CutPrefix(f.Reason, f.Path+" ")
+	switch {
+	case f.Path == "", !begins && strings.Contains(f.Reason, f.Path):
+		return text(f.Reason, limit)
+	case begins:
+		return code(f.Path, limit) + " " + text(rest, limit)
+	}
+	return code(f.Path, limit) + ": " + text(f.Reason, limit)
 }
 
 // ranges writes versions as people do: "v1–v3, v5".

@@ -241,7 +241,7 @@ func renderEdits(edits []typicalEdit, judged []judgedEdit) string {
 	for i := range edits {
 		var says []string
 		for _, f := range judged[i].findings {
-			line := severityMarks[f.Severity] + " " + comment.Text(f.Reason, 400)
+			line := severityMarks[f.Severity] + " " + comment.ReasonOf(f, 400)
 			if f.Layer == check.Confluent {
 				line += " " + comment.Cell(f.Rule, 80)
 			}

@@ -1,7 +1,7 @@
 package comment
 
-// Text and Cell quote for the table of edits as they do for a comment.
+// ReasonOf and Cell quote for the table of edits as they do for a comment.
 var (
-	Text = text
-	Cell = cell
+	ReasonOf = reasonOf
+	Cell     = cell
 )
