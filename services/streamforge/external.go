@@ -40,7 +40,7 @@ func kafkaListens(ctx context.Context, servers string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("Kafka at %s does not answer: %w; check that it runs and KAFKA_BOOTSTRAP_SERVERS names it", servers, last)
+	return fmt.Errorf("kafka at %s does not answer: %w; check that it runs and KAFKA_BOOTSTRAP_SERVERS names it", servers, last)
 }
 
 func urlListens(ctx context.Context, what, variable, address, form string) error {
