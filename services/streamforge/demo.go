@@ -102,6 +102,9 @@ func (d *demoCommand) offer() {
 	fmt.Println(strings.TrimSpace(`
 next:  make up                                  the same in the background; make status, make down
        make sql Q='SELECT symbol, count() FROM raw_trades GROUP BY symbol ORDER BY 2 DESC LIMIT 5'
+       make tail TOPIC=raw-trades               its records, live and decoded (after make up)
+       make try-breaking                        a schema change that breaks readers, and what its pull request would say
+       make new-consumer NAME=momentum TOPICS=raw-trades KIND=python
        make replay CAPTURE=path SPEED=max       a recording of a venue through the pipeline`))
 }
 
