@@ -34,7 +34,7 @@ type commandLine struct {
 }
 
 type schemasCommand struct {
-	Check    checkCommand    `cmd:"" help:"Judge the working tree's schemas and contracts against what main holds, from git alone."`
+	Check    provenCheck     `cmd:"" help:"Judge the working tree's schemas and contracts against what main holds, from git alone."`
 	Register registerCommand `cmd:"" help:"Register every schema, shared types first, each at its contract's compatibility level."`
 }
 

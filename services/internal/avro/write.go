@@ -23,6 +23,11 @@ func (s *Schema) SelfContained() string {
 	return string(w.out)
 }
 
+// Bare writes the schema like SelfContained, without docs and attributes that are not Avro's own, logical types among them:
+// what Avro's rules of resolution look at, and nothing else. Between two bare schemas NewProjection does what a plain Avro
+// reader does, misreadings included.
+func (s *Schema) Bare() string { return bare(s) }
+
 type writer struct {
 	out    []byte
 	known  map[string]bool

@@ -1,0 +1,131 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/streamforge/streamforge/services/internal/governance/replayproof"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/market"
+	"github.com/streamforge/streamforge/services/internal/records"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// produceTrades writes trades as the parser does, on two partitions, and one value that is none.
+func (p governedParts) produceTrades(t *testing.T, count int) {
+	t.Helper()
+	schema, err := p.registryClient(t).Version(t.Context(), "raw-trades-value", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer, err := kafka.NewProducer(kafka.ClientConfig{BootstrapServers: p.kafka}, kafka.ProducerConfig{ProducerName: "parser@test"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	values := [][]byte{[]byte("no trade")}
+	for i := range count {
+		trade := market.Trade{Instrument: &market.Instrument{Venue: "kraken", Symbol: "BTC-USDT", VenueSymbol: "BTC/USDT"}, ID: fmt.Append(nil, i), Price: market.NewDecimal(61837, 0), Quantity: market.NewDecimal(1, 0), EventTime: market.NoTime}
+		values = append(values, records.AppendTrade(registry.AppendWireHeader(nil, schema.ID), &trade, 1_790_000_000_000_000, records.Coordinates{}))
+	}
+	for i, value := range values {
+		if err := producer.Produce(&kafka.Message{Topic: "raw-trades", Partition: int32(i % 2), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := producer.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestProofByReplay tries changes of raw-trades on real records of the embedded stack.
+func TestProofByReplay(t *testing.T) {
+	t.Parallel()
+	p := embeddedParts(t)
+	if output, status := p.govern(t, "schemas", "register"); status != 0 {
+		t.Fatalf("register: %d\n%s", status, output)
+	}
+	if err := p.admin(t).Create(t.Context(), []kafka.NewTopic{{Name: "raw-trades", Partitions: 4, Replication: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	p.produceTrades(t, 20)
+	r := ourRepository(t)
+	r.Write(map[string]string{"contracts/consumers/momentum.yaml": "group: momentum\nowner: data-science\nprincipal: User:momentum\nreads:\n  - product: raw-trades\n    schemaVersion: 1\n    fields: [price, received_at]\n"})
+	replay := func(arguments ...string) (string, int) {
+		return p.govern(t, append([]string{"schemas", "check", "--root", r.Dir, "--replay"}, arguments...)...)
+	}
+
+	addFlag(t, r)
+	output, status := replay("raw-trades")
+	for _, want := range []string{
+		"replay of raw-trades: 21 records: all read as before", "bad in the topic already: 1 record\n    0/0: value of 8 bytes begins with 0x6e",
+		"note: block_trade appears as its default in 20 of 20", "momentum (data-science), version 1\n    the same in 20 records", "block_trade: no column → null  (Nullable(Bool))",
+	} {
+		if status != 0 || !strings.Contains(output, want) {
+			t.Errorf("a field more: status %d, %q is missing in\n%s", status, want, output)
+		}
+	}
+
+	edit(t, r, tradesFile, `"doc": "When the loader received the frame, UTC.", "type": {"type": "long", "logicalType": "timestamp-micros"}`,
+		`"doc": "When the loader received the frame, UTC.", "type": {"type": "long", "logicalType": "timestamp-millis"}`)
+	output, status = replay("raw-trades:6", "--json")
+	var both struct {
+		Check  struct{ Verdict string }
+		Replay replayproof.Report
+	}
+	if err := json.Unmarshal([]byte(output), &both); err != nil || status != 3 {
+		t.Fatalf("micros → millis: status %d, %v\n%s", status, err, output)
+	}
+	found := slices.IndexFunc(both.Replay.Read.Fields, func(f replayproof.Field) bool { return f.Path == "received_at" && f.Records == 6 && f.Breaks })
+	// 21 records on two of four partitions: the newest six are three of each.
+	if both.Replay.Records != 6 || both.Replay.Bad.Count != 0 || found < 0 || both.Check.Verdict == "" {
+		t.Errorf("%s", output)
+	}
+	for _, reader := range both.Replay.Readers {
+		if reader.Judged != 6 || len(reader.Fields) != 1 || reader.Fields[0].Path != "received_at" {
+			t.Errorf("%+v", reader)
+		}
+	}
+	if len(both.Replay.Readers) != 2 {
+		t.Errorf("momentum and the table's writer read it: %+v", both.Replay.Readers)
+	}
+
+	for arguments, want := range map[string]string{"raw-trades:0": "raw-trades:1000", "nothing": "no schema of subject nothing-value", "raw-frames": "unknown topic"} {
+		if output, status := replay(arguments); status != 1 || !strings.Contains(output, want) {
+			t.Errorf("%s: status %d, want 1 and %q\n%s", arguments, status, want, output)
+		}
+	}
+}
+
+// TestShareIsTheWantedNumberOrAll: what partitions hold less than their share, the others give.
+func TestShareIsTheWantedNumberOrAll(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		held := rapid.SliceOfN(rapid.Int64Range(0, 50), 1, 8).Draw(t, "held")
+		wanted := rapid.Int64Range(1, 300).Draw(t, "wanted")
+		level := share(slices.Clone(held), wanted)
+		var read, all, less int64
+		for _, h := range held {
+			read, all, less = read+min(h, level), all+h, less+min(h, level-1)
+		}
+		if read < min(wanted, all) {
+			t.Fatalf("a share of %d reads %d", level, read)
+		}
+		if level > 1 && less >= wanted {
+			t.Fatalf("a share of %d reads %d, one less would do", level, read)
+		}
+	})
+}
