@@ -45,13 +45,21 @@ func (e *AmbiguousFieldError) Error() string {
 // Incompatibilities lists every reason why data written with writer cannot be read with reader, in the order in which the
 // Java library finds them; none means that it can be read.
 func Incompatibilities(reader, writer *Schema) (found []Incompatibility, err error) {
-	defer func() {
-		if ambiguous, ok := recover().(*AmbiguousFieldError); ok {
-			found, err = nil, ambiguous
-		}
-	}()
+	defer catchAmbiguous(&err)
 	c := checker{memo: map[pair]*verdict{}}
 	return c.check("", reader, writer, nil).found, nil
+}
+
+// catchAmbiguous, deferred, makes an error of lookupWriterField's panic. Any other panic goes on: taken for an answer, it would
+// say that everything is compatible.
+func catchAmbiguous(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case *AmbiguousFieldError:
+		*err = r
+	default:
+		panic(r)
+	}
 }
 
 // CanRead returns nil when data written with writer can be read with reader, and otherwise an error that names every

@@ -14,20 +14,24 @@ type Projection func(dst, body []byte) ([]byte, error)
 // NewProjection makes the Projection from writer to reader, both texts of self-contained schemas. It refuses a pair that
 // Avro's rules refuse, and also one that the rules pass but that would be misread: another logical type, or another scale
 // of a decimal.
-func NewProjection(writer, reader string) (Projection, error) {
+func NewProjection(writer, reader string) (projection Projection, err error) {
 	w, err := Parse(writer, nil, KeepInvalidDefaults())
 	if err != nil {
 		return nil, fmt.Errorf("writer: %w", err)
+	}
+	if writer == reader {
+		return unchanged, nil
 	}
 	r, err := Parse(reader, nil, KeepInvalidDefaults())
 	if err != nil {
 		return nil, fmt.Errorf("reader: %w", err)
 	}
-	if writer == reader || layout(w) == layout(r) {
+	defer catchAmbiguous(&err)
+	if layout(w) == layout(r) {
 		if err := sameMeaning(r, w, "", map[pair]bool{}); err != nil {
 			return nil, err
 		}
-		return func(_, body []byte) ([]byte, error) { return body, nil }, nil
+		return unchanged, nil
 	}
 	if err := CanRead(reader, writer); err != nil {
 		return nil, err
@@ -37,6 +41,8 @@ func NewProjection(writer, reader string) (Projection, error) {
 	}
 	return throughValues(w, r)
 }
+
+func unchanged(_, body []byte) ([]byte, error) { return body, nil }
 
 // throughValues decodes with the library's resolution and encodes again. Logical types are left out for it: the numbers and
 // bytes then pass untouched, and it does not apply rules of its own to decimals.

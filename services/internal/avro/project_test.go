@@ -2,6 +2,7 @@ package avro_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -34,6 +35,18 @@ func TestEqualSchemasNeedNoProjection(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _ = project(nil, body) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestAnAmbiguousFieldIsAnError: the same schema needs no look at its fields, and any other pair gets an answer.
+func TestAnAmbiguousFieldIsAnError(t *testing.T) {
+	const text = `{"type": "record", "name": "C", "fields": [{"name": "b", "type": "int"}, {"name": "d", "type": "int", "aliases": ["b"]}]}`
+	if _, err := avro.NewProjection(text, text); err != nil {
+		t.Error(err)
+	}
+	var ambiguous *avro.AmbiguousFieldError
+	if _, err := avro.NewProjection(strings.Replace(text, `"name": "C"`, `"name": "C", "doc": "Another text."`, 1), text); !errors.As(err, &ambiguous) || ambiguous.Field != "d" {
+		t.Errorf("%v", err)
 	}
 }
 

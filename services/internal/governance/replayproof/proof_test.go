@@ -12,6 +12,7 @@ import (
 	twmb "github.com/twmb/avro"
 	"pgregory.net/rapid"
 
+	"github.com/streamforge/streamforge/services/internal/avro/avrotest"
 	"github.com/streamforge/streamforge/services/internal/governance/replayproof"
 )
 
@@ -402,4 +403,36 @@ func BenchmarkProve(b *testing.B) {
 	if err != nil || report.Records != b.N {
 		b.Fatal(report, err)
 	}
+}
+
+// TestAnySchemaAndAnyBody: the same schema never differs, whatever it is; a record is bad or judged, never both; and nothing
+// that a schema or a body holds ends the program.
+func TestAnySchemaAndAnyBody(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		next, written := avrotest.DrawPair(t)
+		if rapid.Bool().Draw(t, "unchanged") {
+			next = written
+		}
+		all := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 40), 1, 5).Draw(t, "bodies")
+		records := func(yield func(replayproof.Record, error) bool) {
+			for i, body := range all {
+				if !yield(replayproof.Record{Offset: int64(i), SchemaID: 1, Schema: written, Body: body}, nil) {
+					return
+				}
+			}
+		}
+		reader := replayproof.Reader{Group: "any", Version: 1, Schema: written}
+		report, err := replayproof.Prove(records, replayproof.Config{Topic: "any", Schema: next, Readers: []replayproof.Reader{reader}, Sink: true})
+		if err != nil {
+			t.Skipf("the library does not take the schema: %v", err)
+		}
+		judged := report.Records - report.Bad.Count
+		if report.Records != len(all) || report.Read.Failed.Count > judged || report.Readers[0].Judged+report.Readers[0].Failed.Count+report.Readers[0].Today.Count > judged {
+			t.Fatalf("%+v", report)
+		}
+		if next == written && (len(report.Read.Fields) != 0 || report.Read.Failed.Count != 0 || report.Unwritable.Count != 0 || report.Readers[0].Judged != judged) {
+			t.Fatalf("unchanged: %+v", report)
+		}
+	})
 }
