@@ -1,10 +1,8 @@
 package contract
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -24,7 +22,7 @@ type Consumer struct {
 	// File is the path below contracts/; empty for a group that follows from a sink.
 	File string
 
-	doc *document
+	declaration
 }
 
 // Read is one product that a group reads.
@@ -62,53 +60,24 @@ func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 }
 
 func loadConsumers(fsys fs.FS) ([]Consumer, Problems, error) {
-	names, err := fs.Glob(fsys, "consumers/*.yaml")
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing consumers: %w", err)
-	}
-	sort.Strings(names)
-	var all []Consumer
-	var problems Problems
-	for _, name := range names {
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading consumer contracts/%s: %w", name, err)
-		}
-		c, found := ParseConsumer(name, text)
-		problems = append(problems, found...)
-		if len(found) == 0 {
-			all = append(all, c)
-		}
-	}
-	return all, problems, nil
+	return loadEach(fsys, "consumer", ParseConsumer)
 }
 
 // ParseConsumer reads one declaration; name is its path below contracts/.
 func ParseConsumer(name string, text []byte) (Consumer, Problems) {
-	subject := "consumer " + strings.TrimSuffix(path.Base(name), ".yaml")
-	doc, problems := read("consumer", subject, name, text)
-	if len(problems) > 0 {
+	var c Consumer
+	var problems Problems
+	if c.declaration, problems = declare("consumer", name, text, &c); len(problems) > 0 {
 		return Consumer{}, problems
 	}
-	c := Consumer{File: name, doc: doc}
-	encoded, err := json.Marshal(doc.value)
-	if err == nil {
-		err = json.Unmarshal(encoded, &c)
-	}
-	if err != nil {
-		return Consumer{}, Problems{{Subject: subject, File: name, What: err.Error()}}
-	}
-	if base := strings.TrimSuffix(path.Base(name), ".yaml"); base != c.Group {
+	c.File = name
+	if base := c.base(); base != c.Group {
 		problems = append(problems, c.problem("/group", fmt.Sprintf("group is %q, the file is named %s.yaml", c.Group, base), "the file is named after the group"))
 	}
 	if strings.HasPrefix(c.Group, WriterGroup("")) {
 		problems = append(problems, c.problem("/group", "the writer's groups follow from the sinks", "remove the file"))
 	}
 	return c, problems
-}
-
-func (c Consumer) problem(pointer, what, do string) Problem {
-	return Problem{Subject: "consumer " + c.Group, File: c.File, Line: c.doc.line(pointer), What: what, Do: do}
 }
 
 // lintConsumers compares declarations with the contracts, and with the declared version of the schema where it is known.

@@ -1,12 +1,9 @@
 package contract
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -25,7 +22,7 @@ type Producer struct {
 	// File is the path below contracts/.
 	File string
 
-	doc *document
+	declaration
 }
 
 // LoadProducers reads producers/<program>.yaml and compares them with the contracts and the declared consumers, sorted by
@@ -39,50 +36,21 @@ func LoadProducers(fsys fs.FS, contracts []Contract, consumers []Consumer) ([]Pr
 }
 
 func loadProducers(fsys fs.FS) ([]Producer, Problems, error) {
-	names, err := fs.Glob(fsys, "producers/*.yaml")
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing producers: %w", err)
-	}
-	sort.Strings(names)
-	var all []Producer
-	var problems Problems
-	for _, name := range names {
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading producer contracts/%s: %w", name, err)
-		}
-		p, found := ParseProducer(name, text)
-		problems = append(problems, found...)
-		if len(found) == 0 {
-			all = append(all, p)
-		}
-	}
-	return all, problems, nil
+	return loadEach(fsys, "producer", ParseProducer)
 }
 
 // ParseProducer reads one declaration; name is its path below contracts/.
 func ParseProducer(name string, text []byte) (Producer, Problems) {
-	subject := "producer " + strings.TrimSuffix(path.Base(name), ".yaml")
-	doc, problems := read("producer", subject, name, text)
-	if len(problems) > 0 {
+	var p Producer
+	var problems Problems
+	if p.declaration, problems = declare("producer", name, text, &p); len(problems) > 0 {
 		return Producer{}, problems
 	}
-	p := Producer{File: name, doc: doc}
-	encoded, err := json.Marshal(doc.value)
-	if err == nil {
-		err = json.Unmarshal(encoded, &p)
-	}
-	if err != nil {
-		return Producer{}, Problems{{Subject: subject, File: name, What: err.Error()}}
-	}
-	if base := strings.TrimSuffix(path.Base(name), ".yaml"); base != p.Name {
+	p.File = name
+	if base := p.base(); base != p.Name {
 		problems = append(problems, p.problem("/producer", fmt.Sprintf("producer is %q, the file is named %s.yaml", p.Name, base), "the file is named after the program"))
 	}
 	return p, problems
-}
-
-func (p Producer) problem(pointer, what, do string) Problem {
-	return Problem{Subject: "producer " + p.Name, File: p.File, Line: p.doc.line(pointer), What: what, Do: do}
 }
 
 // lintProducers compares declarations with the contracts, with the consumer of the same name, and with each other: two

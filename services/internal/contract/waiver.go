@@ -1,12 +1,9 @@
 package contract
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -30,7 +27,7 @@ type Waiver struct {
 	// File is the path below contracts/.
 	File string
 
-	doc *document
+	declaration
 }
 
 // dayForm is how a waiver writes a day.
@@ -52,42 +49,17 @@ func LoadWaivers(fsys fs.FS) ([]Waiver, error) {
 }
 
 func loadWaivers(fsys fs.FS) ([]Waiver, Problems, error) {
-	names, err := fs.Glob(fsys, "waivers/*.yaml")
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing waivers: %w", err)
-	}
-	sort.Strings(names)
-	var all []Waiver
-	var problems Problems
-	for _, name := range names {
-		text, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading waiver contracts/%s: %w", name, err)
-		}
-		w, found := ParseWaiver(name, text)
-		problems = append(problems, found...)
-		if len(found) == 0 {
-			all = append(all, w)
-		}
-	}
-	return all, problems, nil
+	return loadEach(fsys, "waiver", ParseWaiver)
 }
 
 // ParseWaiver reads one waiver; name is its path below contracts/.
 func ParseWaiver(name string, text []byte) (Waiver, Problems) {
-	subject := "waiver " + strings.TrimSuffix(path.Base(name), ".yaml")
-	doc, problems := read("waiver", subject, name, text)
-	if len(problems) > 0 {
+	var w Waiver
+	var problems Problems
+	if w.declaration, problems = declare("waiver", name, text, &w); len(problems) > 0 {
 		return Waiver{}, problems
 	}
-	w := Waiver{File: name, doc: doc}
-	encoded, err := json.Marshal(doc.value)
-	if err == nil {
-		err = json.Unmarshal(encoded, &w)
-	}
-	if err != nil {
-		return Waiver{}, Problems{{Subject: subject, File: name, What: err.Error()}}
-	}
+	w.File = name
 	if !w.Rule.Waivable() {
 		problems = append(problems, w.problem("/rule", fmt.Sprintf("%q is no rule that can be waived", w.Rule),
 			"see the table in services/internal/contract/rule; what a registry refuses needs a new major version"))
@@ -101,10 +73,6 @@ func ParseWaiver(name string, text []byte) (Waiver, Problems) {
 // Expired tells whether the waiver's last day is over.
 func (w Waiver) Expired(today time.Time) bool {
 	return today.UTC().Format(dayForm) > w.Expires
-}
-
-func (w Waiver) problem(pointer, what, do string) Problem {
-	return Problem{Subject: "waiver " + strings.TrimSuffix(path.Base(w.File), ".yaml"), File: w.File, Line: w.doc.line(pointer), What: what, Do: do}
 }
 
 // lintWaivers compares waivers with the contracts, with each other and with the calendar. Whether a waiver waives anything
