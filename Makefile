@@ -4,6 +4,7 @@ STACK    ?= embedded
 DURATION ?=
 VENUES   ?=
 SPEED    ?= 1
+CHAOS    ?= --kill loader,parser,writer
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROGRAMS := streamforge loader parser writer venue-simulator
 
@@ -40,7 +41,7 @@ replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max]
 
 .PHONY: chaos
 chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
-	@bin/streamforge chaos --stack $(STACK) $(or $(CHAOS),--kill loader,parser,writer)
+	@bin/streamforge chaos --stack $(STACK) $(CHAOS)
 
 .PHONY: load
 load: build ## The pipeline at 20 times the busiest recorded second, for a minute: RATE=145.2 DURATION=60s STACK=apache
