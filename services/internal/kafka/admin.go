@@ -52,8 +52,12 @@ type NewTopic struct {
 type Admin struct {
 	bootstrap string
 	admin     *ck.AdminClient
-	lag       lagReader
-	close     sync.Once
+	// groups asks for the offsets of groups: when a coordinator moves or loads, librdkafka 2.13.0 (rd_kafka_handle_OffsetFetch)
+	// speaks to the client's own group, and an admin client without one dies of a null pointer on its thread.
+	member *ck.Consumer
+	groups *ck.AdminClient
+	lag    lagReader
+	close  sync.Once
 }
 
 // NewAdmin makes an Admin. It does not wait for the broker.
@@ -71,13 +75,27 @@ func NewAdmin(client ClientConfig) (*Admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making an admin client: %w", err)
 	}
-	return &Admin{bootstrap: client.bootstrap(), admin: admin, lag: lagReader{client: client}}, nil
+	config["group.id"] = "streamforge-admin" // never joined
+	member, err := ck.NewConsumer(&config)
+	if err != nil {
+		admin.Close()
+		return nil, fmt.Errorf("making an admin client: %w", err)
+	}
+	groups, err := ck.NewAdminClientFromConsumer(member)
+	if err != nil {
+		admin.Close()
+		_ = member.Close()
+		return nil, fmt.Errorf("making an admin client: %w", err)
+	}
+	return &Admin{bootstrap: client.bootstrap(), admin: admin, member: member, groups: groups, lag: lagReader{client: client}}, nil
 }
 
 // Close frees the Admin.
 func (a *Admin) Close() {
 	a.close.Do(func() {
 		a.lag.close()
+		a.groups.Close()
+		_ = a.member.Close()
 		a.admin.Close()
 	})
 }
