@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,18 +14,17 @@ import (
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
-// answers is a registry that says what a test wants.
+// answers is a registry that says what a test wants, and that holds every id under the topic's subject.
 type answers struct {
-	schema  registry.Schema
-	err     error
-	foreign bool // the id belongs to other subjects only
-	subject error
-	asked   int
+	schema registry.Schema
+	err    error
+	asked  int
 }
 
-func (a *answers) Under(context.Context, int, string) (bool, error) { return !a.foreign, a.subject }
+func (a *answers) Under(context.Context, int, string) (bool, error) { return true, nil }
 
 func (a *answers) SchemaByID(context.Context, int) (registry.Schema, error) {
 	a.asked++
@@ -39,77 +37,13 @@ func ownSchema(t testing.TB) string {
 	return must[string](t)(schemas.SelfContained(s))
 }
 
-// clocked is a reader whose clock the test sets.
-func clocked(t *testing.T, source schemaSource) (*frameReader, *time.Time) {
-	now := time.Unix(1_000_000, 0)
-	f := newFrameReader(source, 1, ownSchema(t))
-	f.now = func() time.Time { return now }
-	return f, &now
-}
-
-func TestAnUnknownIDIsBadAfterAMinuteOfDenials(t *testing.T) {
-	denied := fmt.Errorf("schema id 7: %w", registry.ErrUnknownID)
-	away := fmt.Errorf("dial: %w", registry.ErrUnavailable)
-	value := registry.AppendWireHeader(nil, 7)
-	type step struct {
-		after time.Duration
-		says  error
-		want  string // the cause of the block, or the class of the dead letter
-	}
-	for name, steps := range map[string][]step{
-		"denied for a minute": {
-			{0, denied, "unknown-id"},
-			{20 * time.Second, denied, "unknown-id"},
-			{20 * time.Second, denied, "unknown-id"},
-			{19 * time.Second, denied, "unknown-id"},
-			{time.Second, denied, deadletters.UnknownSchema},
-			{time.Hour, denied, deadletters.UnknownSchema},
-		},
-		"the registry is away in between": {
-			{0, denied, "unknown-id"},
-			{20 * time.Second, denied, "unknown-id"},
-			{20 * time.Second, away, "registry"},
-			{20 * time.Second, denied, "unknown-id"},
-			{30 * time.Second, denied, "unknown-id"},
-			{29 * time.Second, denied, "unknown-id"},
-			{time.Second, denied, deadletters.UnknownSchema},
-		},
-		"nobody asked in between": {
-			{0, denied, "unknown-id"}, {61 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, deadletters.UnknownSchema},
-		},
-		"the registry is away": {{0, away, "registry"}, {time.Hour, away, "registry"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			source := &answers{}
-			reader, now := clocked(t, source)
-			for i, s := range steps {
-				*now = now.Add(s.after)
-				source.err = s.says
-				err := reader.read(t.Context(), value, new(records.Frame))
-				var bad *badRecord
-				var blocked *blockedError
-				got := ""
-				switch {
-				case errors.As(err, &bad):
-					got = bad.class
-				case errors.As(err, &blocked):
-					got = blocked.cause
-				}
-				if got != s.want {
-					t.Errorf("step %d: %q, want %q: %v", i, got, s.want, err)
-				}
-			}
-		})
-	}
-}
-
 func TestAnIDThatAppearsIsRead(t *testing.T) {
 	source := &answers{err: registry.ErrUnknownID}
-	reader, _ := clocked(t, source)
+	reader := newFrameReader(source, 1, ownSchema(t))
 	want := binanceTrade("BTCUSDT", 1)
 	value := want.AppendAvro(registry.AppendWireHeader(nil, 7))
 	var got records.Frame
-	if err := reader.read(t.Context(), value, &got); causeOf(err) != "unknown-id" {
+	if err := reader.read(t.Context(), value, &got); subscription.CauseOf(err) != "unknown-id" {
 		t.Fatal(err)
 	}
 	source.err, source.schema = nil, registry.Schema{ID: 7, Text: ownSchema(t)}
@@ -121,47 +55,18 @@ func TestAnIDThatAppearsIsRead(t *testing.T) {
 	if diff := cmp.Diff(*want, got); diff != "" {
 		t.Error(diff)
 	}
-	if source.asked != 2 || len(reader.denied) != 0 {
-		t.Errorf("asked %d times, %d denied", source.asked, len(reader.denied))
-	}
-}
-
-// A record of another topic is no newer version of this one's: it is bad after the time that an unknown id is given, unless
-// the registry cannot say.
-func TestASchemaOfAnotherSubjectIsBadAfterAMinute(t *testing.T) {
-	foreign := `{"type":"record","name":"RawTrade","namespace":"streamforge.market","fields":[{"name":"venue","type":"string"}]}`
-	for name, source := range map[string]*answers{
-		"Avro":     {schema: registry.Schema{ID: 7, Text: foreign}, foreign: true},
-		"Protobuf": {err: fmt.Errorf("schema id 7: %w", registry.ErrRefused), foreign: true},
-	} {
-		reader, now := clocked(t, source)
-		value := registry.AppendWireHeader(nil, 7)
-		read := func() error { return reader.read(t.Context(), value, new(records.Frame)) }
-		for range 3 {
-			if err := read(); causeOf(err) != "unknown-id" || !strings.Contains(err.Error(), "raw-frames-value") {
-				t.Fatalf("%s: %v", name, err)
-			}
-			*now = now.Add(20 * time.Second)
-		}
-		var bad *badRecord
-		if err := read(); !errors.As(err, &bad) || bad.class != deadletters.UnknownSchema {
-			t.Errorf("%s: %v", name, err)
-		}
-		source.subject = registry.ErrUnavailable
-		var blocked *blockedError
-		if err := read(); !errors.As(err, &blocked) || blocked.cause == "unknown-id" {
-			t.Errorf("%s, a registry that cannot say: %v", name, err)
-		}
+	if source.asked != 2 {
+		t.Errorf("asked %d times", source.asked)
 	}
 }
 
 func TestASchemaThatThisBuildCannotReadBlocks(t *testing.T) {
-	reader, now := clocked(t, &answers{schema: registry.Schema{ID: 7, Text: `{"type":"record","name":"RawFrame","namespace":"streamforge.market","fields":[{"name":"kind","type":"string"}]}`}})
+	reader := newFrameReader(&answers{schema: registry.Schema{ID: 7, Text: `{"type":"record","name":"RawFrame","namespace":"streamforge.market","fields":[{"name":"kind","type":"string"}]}`}}, 1, ownSchema(t))
+	reader.values.Grace = time.Nanosecond
 	for range 2 {
-		if err := reader.read(t.Context(), registry.AppendWireHeader(nil, 7), new(records.Frame)); causeOf(err) != "schema" {
+		if err := reader.read(t.Context(), registry.AppendWireHeader(nil, 7), new(records.Frame)); subscription.CauseOf(err) != "schema" {
 			t.Fatal(err)
 		}
-		*now = now.Add(time.Hour)
 	}
 }
 
@@ -245,7 +150,7 @@ func FuzzFrameReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var got records.Frame
 		err := reader.read(context.Background(), value, &got)
-		var bad *badRecord
+		var bad *subscription.BadRecord
 		if err != nil && !errors.As(err, &bad) {
 			t.Fatalf("garbage blocks the partition: %v", err)
 		}

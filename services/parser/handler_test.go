@@ -16,6 +16,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 // recorder is an Output that keeps the records, and fails where it is told to.
@@ -103,7 +104,7 @@ func TestARepeatedTransactionIsCountedOnce(t *testing.T) {
 		}
 		return nil
 	}
-	if err := p.Handle(t.Context(), batch, out); !errors.Is(err, failed) || causeOf(err) != "output" {
+	if err := p.Handle(t.Context(), batch, out); !errors.Is(err, failed) || subscription.CauseOf(err) != "output" {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -158,7 +159,7 @@ func TestPartitionsThatTakeTurnsInABatchAreFollowed(t *testing.T) {
 func TestABrokerThatDoesNotTellTheTopicsIDBlocks(t *testing.T) {
 	p := bench(t)
 	p.source.ask = func(context.Context) ([16]byte, error) { return [16]byte{}, kafka.ErrUnreachable }
-	if err := p.Handle(t.Context(), batchOf(binanceTrade("BTCUSDT", 1)), &recorder{}); causeOf(err) != "topic" {
+	if err := p.Handle(t.Context(), batchOf(binanceTrade("BTCUSDT", 1)), &recorder{}); subscription.CauseOf(err) != "topic" {
 		t.Fatal(err)
 	}
 }
@@ -176,7 +177,7 @@ func TestAFloodBlocksAndResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		if err := p.Handle(t.Context(), batch[15:], &recorder{}); causeOf(err) != "flood" {
+		if err := p.Handle(t.Context(), batch[15:], &recorder{}); subscription.CauseOf(err) != "flood" {
 			t.Fatal(err)
 		}
 		now = now.Add(5 * time.Second)

@@ -16,6 +16,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 // Topics of the parser.
@@ -25,6 +26,9 @@ const (
 	topicBooks  = "raw-orderbooks"
 	topicGaps   = "feed-gaps"
 )
+
+// causeVenue is the cause of a standstill at a venue that this build does not know.
+const causeVenue = "venue"
 
 // schemaIDs are the registry's ids of the schemas that this build writes.
 type schemaIDs struct {
@@ -146,9 +150,9 @@ func (p *Parser) parse(ctx context.Context, r *kafka.Record, out kafka.Output) (
 
 // unread diverts a value that cannot be read, or blocks where that is not the value's fault.
 func (p *Parser) unread(r *kafka.Record, out kafka.Output, err error) error {
-	var bad *badRecord
+	var bad *subscription.BadRecord
 	if errors.As(err, &bad) {
-		return p.divert(r, out, records.WholeRecord, bad.class, bad.cause)
+		return p.divert(r, out, records.WholeRecord, bad.Class, bad.Cause)
 	}
 	return err
 }
@@ -163,7 +167,7 @@ func (p *Parser) venue(name string) (*venueDecoder, error) {
 	if !ok {
 		adapter, err := p.adapters(name)
 		if err != nil {
-			return nil, &blockedError{"venue", fmt.Errorf("this build has no adapter for venue %q; deploy a parser that knows it: %w", name, err)}
+			return nil, &subscription.BlockedError{Cause: causeVenue, Err: fmt.Errorf("this build has no adapter for venue %q; deploy a parser that knows it: %w", name, err)}
 		}
 		v = &venueDecoder{name: name, adapter: adapter, decoder: adapter.NewDecoder(), tally: newVenueTally(p.metrics, name)}
 		p.decoders[name] = v
@@ -259,7 +263,7 @@ func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, key []
 	case errors.Is(err, kafka.ErrTooLarge):
 		return err, nil
 	}
-	return nil, &blockedError{"output", err}
+	return nil, &subscription.BlockedError{Cause: subscription.CauseOutput, Err: err}
 }
 
 // key is the Kafka key of an instrument's records, made once. Decoders intern instruments, within a bound, so the map
@@ -355,7 +359,7 @@ func bounded(text string) string {
 func (p *Parser) divert(r *kafka.Record, out kafka.Output, item int32, class string, cause error) error {
 	key, value := p.letters.Letter(*r, p.source.id, item, class, cause)
 	if err := out.Produce(deadletters.Topic, []byte(key), value, timestamp(r), nil); err != nil {
-		return &blockedError{"output", fmt.Errorf("producing a dead letter: %w", err)}
+		return &subscription.BlockedError{Cause: subscription.CauseOutput, Err: fmt.Errorf("producing a dead letter: %w", err)}
 	}
 	p.tally.letters++
 	p.tally.letter = class

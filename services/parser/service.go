@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +15,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 // Config of a parser.
@@ -49,15 +48,13 @@ type Service struct {
 	metrics *metrics
 	admin   *kafka.Admin
 
-	running atomic.Pointer[kafka.Processor]
-	blocked atomic.Pointer[string]
-	// waiting is what a parser that is not at work yet waits for.
-	waiting atomic.Pointer[string]
+	*subscription.Standing
 }
 
 // New makes a Service; it connects to nothing yet.
 func New(config Config, deps Deps) (*Service, error) {
-	s := &Service{config: config, deps: deps, metrics: newMetrics(deps.Metrics)}
+	metrics := newMetrics(deps.Metrics)
+	s := &Service{config: config, deps: deps, metrics: metrics, Standing: subscription.NewStanding(metrics.blocks, metrics.isBlocked)}
 	if config.DeadLetterRate != nil {
 		s.limit = *config.DeadLetterRate
 	} else {
@@ -70,20 +67,6 @@ func New(config Config, deps Deps) (*Service, error) {
 	var err error
 	s.admin, err = kafka.NewAdmin(deps.Kafka)
 	return s, err
-}
-
-// Ready says why the parser is not at work: it waits for a registry, a broker or partitions, or a record blocks it.
-func (s *Service) Ready() error {
-	if blocked := s.blocked.Load(); blocked != nil {
-		return errors.New("blocked: " + *blocked)
-	}
-	if p := s.running.Load(); p == nil || !p.Ready() {
-		if waiting := s.waiting.Load(); waiting != nil {
-			return errors.New("waiting for " + *waiting)
-		}
-		return errors.New("starting")
-	}
-	return nil
 }
 
 // Run parses until ctx ends, then commits what was parsed.
@@ -104,33 +87,13 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.running.Store(processor)
-	s.waits("partitions of %s from Kafka at %s", topicFrames, s.deps.Kafka.BootstrapServers)
+	s.Runs(processor)
+	s.Waits("partitions of %s from Kafka at %s", topicFrames, s.deps.Kafka.BootstrapServers)
 	return processor.Run(ctx, func(ctx context.Context, batch []kafka.Record, out kafka.Output) error {
 		err := parser.Handle(ctx, batch, out)
-		s.tell(err)
+		s.Tell(err)
 		return err
 	})
-}
-
-func (s *Service) waits(format string, arguments ...any) {
-	text := fmt.Sprintf(format, arguments...)
-	s.waiting.Store(&text)
-}
-
-// tell keeps the cause of a standstill for /readyz and for the alarm.
-func (s *Service) tell(err error) {
-	if err == nil {
-		if s.blocked.Load() != nil {
-			s.blocked.Store(nil)
-			s.metrics.isBlocked.Set(0)
-		}
-		return
-	}
-	text := err.Error()
-	s.blocked.Store(&text)
-	s.metrics.isBlocked.Set(1)
-	s.metrics.blocks.WithLabelValues(causeOf(err)).Inc()
 }
 
 // prepare looks up what the parser must know before it reads. It waits for a registry or broker that is away, and
@@ -138,14 +101,14 @@ func (s *Service) tell(err error) {
 func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	ids := map[string]int{}
 	for _, subject := range []string{framesSubject, "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
-		s.waits("the schema registry at %s (subject %s)", s.deps.Registry.URL(), subject)
+		s.Waits("the schema registry at %s (subject %s)", s.deps.Registry.URL(), subject)
 		id, err := s.deps.Registry.AwaitID(ctx, subject, s.deps.Log)
 		if err != nil {
 			return nil, err
 		}
 		ids[subject] = id
 	}
-	s.waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
+	s.Waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
 	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
 		return nil, err
 	}
@@ -159,7 +122,7 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	}
 	frames := newFrameReader(s.deps.Registry, ids[framesSubject], own)
 	if s.config.unknownIDGrace > 0 {
-		frames.grace = s.config.unknownIDGrace
+		frames.values.Grace = s.config.unknownIDGrace
 	}
 	p := newParser(schemaIDs{trade: ids["raw-trades-value"], book: ids["raw-orderbooks-value"], gap: ids["feed-gaps-value"]}, frames)
 	p.adapters = all.Get

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 // source knows which raw-frames the records come from. A topic that is deleted and created again has another id and
@@ -44,7 +45,7 @@ func (s *source) follow(ctx context.Context, batch []kafka.Record) error {
 	}
 	id, err := s.ask(ctx)
 	if err != nil {
-		return &blockedError{"topic", err}
+		return &subscription.BlockedError{Cause: subscription.CauseTopic, Err: err}
 	}
 	if s.known && id != s.id {
 		s.log.Warn("raw-frames was created again; provenance follows its new id", "old", uuid.UUID(s.id).String(), "new", uuid.UUID(id).String())

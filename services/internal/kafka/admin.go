@@ -51,11 +51,10 @@ type NewTopic struct {
 // Admin asks and changes the cluster. Its methods may be called from any goroutine.
 type Admin struct {
 	bootstrap string
-	admin     *ck.AdminClient
-	// groups asks for the offsets of groups: when a coordinator moves or loads, librdkafka 2.13.0 (rd_kafka_handle_OffsetFetch)
-	// speaks to the client's own group, and an admin client without one dies of a null pointer on its thread.
+	// member is what admin speaks through, a consumer that never joins its group: when a group's coordinator moves or loads,
+	// librdkafka 2.13.0 (rd_kafka_handle_OffsetFetch) tells the client's own group, and a client without one dies of a null pointer.
 	member *ck.Consumer
-	groups *ck.AdminClient
+	admin  *ck.AdminClient
 	lag    lagReader
 	close  sync.Once
 }
@@ -67,36 +66,28 @@ func NewAdmin(client ClientConfig) (*Admin, error) {
 		return nil, fmt.Errorf("making an admin client: %w", err)
 	}
 	// The admin's errors are the calls' own; librdkafka's lines would go to standard error.
-	config := ck.ConfigMap{"log_level": 0}
+	config := ck.ConfigMap{"log_level": 0, "group.id": "streamforge-admin"}
 	for _, o := range options {
 		config[o.name] = o.value
 	}
-	admin, err := ck.NewAdminClient(&config)
-	if err != nil {
-		return nil, fmt.Errorf("making an admin client: %w", err)
-	}
-	config["group.id"] = "streamforge-admin" // never joined
 	member, err := ck.NewConsumer(&config)
 	if err != nil {
-		admin.Close()
 		return nil, fmt.Errorf("making an admin client: %w", err)
 	}
-	groups, err := ck.NewAdminClientFromConsumer(member)
+	admin, err := ck.NewAdminClientFromConsumer(member)
 	if err != nil {
-		admin.Close()
 		_ = member.Close()
 		return nil, fmt.Errorf("making an admin client: %w", err)
 	}
-	return &Admin{bootstrap: client.bootstrap(), admin: admin, member: member, groups: groups, lag: lagReader{client: client}}, nil
+	return &Admin{bootstrap: client.bootstrap(), member: member, admin: admin, lag: lagReader{client: client}}, nil
 }
 
 // Close frees the Admin.
 func (a *Admin) Close() {
 	a.close.Do(func() {
 		a.lag.close()
-		a.groups.Close()
-		_ = a.member.Close()
 		a.admin.Close()
+		_ = a.member.Close()
 	})
 }
 

@@ -79,7 +79,7 @@ func (a *Admin) GroupOffsets(ctx context.Context, group string, parts []TopicPar
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	result, err := a.groups.ListConsumerGroupOffsets(ctx, []ck.ConsumerGroupTopicPartitions{{Group: group, Partitions: clientPartitions(parts)}})
+	result, err := a.admin.ListConsumerGroupOffsets(ctx, []ck.ConsumerGroupTopicPartitions{{Group: group, Partitions: clientPartitions(parts)}})
 	if err != nil {
 		return nil, a.adminError("reading the offsets of group "+group, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 )
 
-// Causes of a standstill: the values of the label cause of streamforge_subscription_blocked_batches_total.
+// Causes of a standstill: the values of the label cause of the metric blocked_batches_total. A program may have more of its own.
 const (
 	CauseRegistry  = "registry"   // the registry is away
 	CauseUnknownID = "unknown-id" // the registry has denied an id, not yet for long
@@ -48,7 +48,8 @@ func (b *BlockedError) Error() string { return b.Err.Error() }
 // Unwrap returns the cause.
 func (b *BlockedError) Unwrap() error { return b.Err }
 
-func causeOf(err error) string {
+// CauseOf is the cause of a standstill, for a metric's label.
+func CauseOf(err error) string {
 	var blocked *BlockedError
 	var flood *deadletters.FloodError
 	switch {

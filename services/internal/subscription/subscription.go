@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,9 +57,7 @@ type Subscription struct {
 	routes  map[string]*route
 	letters *deadletters.Writer
 
-	running atomic.Pointer[kafka.Processor]
-	blocked atomic.Pointer[string]
-	waiting atomic.Pointer[string]
+	*Standing
 }
 
 // New makes a Subscription without topics; it connects to nothing yet.
@@ -72,7 +69,11 @@ func New(config Config, deps Deps) (*Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Subscription{config: config, deps: deps, metrics: newMetrics(deps.Metrics, config.Group), admin: admin, routes: map[string]*route{}}, nil
+	metrics := newMetrics(deps.Metrics, config.Group)
+	return &Subscription{
+		config: config, deps: deps, metrics: metrics, admin: admin, routes: map[string]*route{},
+		Standing: NewStanding(metrics.blocks, metrics.isBlocked),
+	}, nil
 }
 
 // On has a handler told of a product's records, read by schema: the text of a self-contained schema, that of T. It must be
@@ -109,20 +110,6 @@ func On[T any](s *Subscription, product, schema string, handle Handler[T]) error
 	return nil
 }
 
-// Ready says why nothing is handled: it waits for a registry, a broker or partitions, or a record blocks it.
-func (s *Subscription) Ready() error {
-	if blocked := s.blocked.Load(); blocked != nil {
-		return errors.New("blocked: " + *blocked)
-	}
-	if p := s.running.Load(); p == nil || !p.Ready() {
-		if waiting := s.waiting.Load(); waiting != nil {
-			return errors.New("waiting for " + *waiting)
-		}
-		return errors.New("starting")
-	}
-	return nil
-}
-
 // Run handles records until ctx ends, then commits what was handled. While broker or registry are away it waits; it returns
 // an error when a topic or a schema is missing, or a live version of one cannot be read by this build.
 func (s *Subscription) Run(ctx context.Context) error {
@@ -140,11 +127,11 @@ func (s *Subscription) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.running.Store(processor)
-	s.waits("partitions of %v from Kafka at %s", s.topics, s.deps.Kafka.BootstrapServers)
+	s.Runs(processor)
+	s.Waits("partitions of %v from Kafka at %s", s.topics, s.deps.Kafka.BootstrapServers)
 	return processor.Run(ctx, func(ctx context.Context, batch []kafka.Record, out kafka.Output) error {
 		err := s.batch(ctx, batch, out)
-		s.tell(err)
+		s.Tell(err)
 		return err
 	})
 }
@@ -154,7 +141,7 @@ func (s *Subscription) prepare(ctx context.Context) error {
 	if len(s.topics) == 0 {
 		return fmt.Errorf("group %s subscribes to nothing; call On before Run", s.config.Group)
 	}
-	s.waits("the schema registry at %s", s.deps.Registry.URL())
+	s.Waits("the schema registry at %s", s.deps.Registry.URL())
 	id, err := s.deps.Registry.AwaitID(ctx, deadletters.Subject, s.deps.Log)
 	if err != nil {
 		return err
@@ -165,33 +152,13 @@ func (s *Subscription) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	s.waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
+	s.Waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
 	needed := s.topics
 	if !slices.Contains(needed, deadletters.Topic) {
 		needed = append([]string{deadletters.Topic}, needed...)
 	}
 	_, err = s.admin.AwaitTopics(ctx, s.deps.Log, needed...)
 	return err
-}
-
-func (s *Subscription) waits(format string, arguments ...any) {
-	text := fmt.Sprintf(format, arguments...)
-	s.waiting.Store(&text)
-}
-
-// tell keeps the cause of a standstill for /readyz and for the alarm.
-func (s *Subscription) tell(err error) {
-	if err == nil {
-		if s.blocked.Load() != nil {
-			s.blocked.Store(nil)
-			s.metrics.isBlocked.Set(0)
-		}
-		return
-	}
-	text := err.Error()
-	s.blocked.Store(&text)
-	s.metrics.isBlocked.Set(1)
-	s.metrics.blocks.WithLabelValues(causeOf(err)).Inc()
 }
 
 // batch handles a batch. An error means that nothing of it may be committed.

@@ -285,27 +285,32 @@ func TestALiveVersionThatCannotBeReadIsToldAtTheStart(t *testing.T) {
 
 func TestWaitingEndsAfterAMinuteOfDenials(t *testing.T) {
 	denied, away := fmt.Errorf("id 7: %w", registry.ErrUnknownID), fmt.Errorf("dial: %w", registry.ErrUnavailable)
+	protobuf := fmt.Errorf("schema id 7: %w", registry.ErrRefused)
 	foreign := registry.Schema{ID: 7, Text: `"string"`}
 	type step struct {
-		after time.Duration
-		err   error
-		want  string // the cause of the block, or the class of the dead letter
+		after   time.Duration
+		err     error
+		subject error  // of the question which subjects hold the id
+		want    string // the cause of the block, or the class of the dead letter
 	}
+	const s = time.Second
 	for name, steps := range map[string][]step{
-		"denied":                     {{0, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, denied, "unknown-id"}, {20 * time.Second, denied, deadletters.UnknownSchema}},
-		"nobody asked in between":    {{0, denied, "unknown-id"}, {61 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, deadletters.UnknownSchema}},
-		"away in between":            {{0, denied, "unknown-id"}, {30 * time.Second, away, "registry"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, "unknown-id"}, {30 * time.Second, denied, deadletters.UnknownSchema}},
-		"away":                       {{0, away, "registry"}, {time.Hour, away, "registry"}},
-		"a schema of other subjects": {{0, nil, "unknown-id"}, {30 * time.Second, nil, "unknown-id"}, {30 * time.Second, nil, deadletters.UnknownSchema}},
+		"denied":                  {{0, denied, nil, "unknown-id"}, {20 * s, denied, nil, "unknown-id"}, {20 * s, denied, nil, "unknown-id"}, {19 * s, denied, nil, "unknown-id"}, {s, denied, nil, deadletters.UnknownSchema}, {time.Hour, denied, nil, deadletters.UnknownSchema}},
+		"nobody asked in between": {{0, denied, nil, "unknown-id"}, {61 * s, denied, nil, "unknown-id"}, {30 * s, denied, nil, "unknown-id"}, {30 * s, denied, nil, deadletters.UnknownSchema}},
+		"away in between":         {{0, denied, nil, "unknown-id"}, {30 * s, away, nil, "registry"}, {30 * s, denied, nil, "unknown-id"}, {30 * s, denied, nil, "unknown-id"}, {29 * s, denied, nil, "unknown-id"}, {s, denied, nil, deadletters.UnknownSchema}},
+		"away":                    {{0, away, nil, "registry"}, {time.Hour, away, nil, "registry"}},
+		// A record of another topic is no newer version of this one's, unless the registry cannot say.
+		"a schema of other subjects": {{0, nil, nil, "unknown-id"}, {30 * s, nil, nil, "unknown-id"}, {30 * s, nil, nil, deadletters.UnknownSchema}, {s, nil, away, "schema"}},
+		"no Avro":                    {{0, protobuf, nil, "unknown-id"}, {30 * s, protobuf, nil, "unknown-id"}, {30 * s, protobuf, nil, deadletters.UnknownSchema}, {s, protobuf, away, "registry"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			source := &answers{schema: foreign}
 			now := time.Unix(1_000_000, 0)
 			values := subscription.NewValues(source, "raw-trades-value", tradeSchema)
-			subscription.SetClock(values, func() time.Time { return now })
+			values.Now = func() time.Time { return now }
 			for i, s := range steps {
 				now = now.Add(s.after)
-				source.err = s.err
+				source.err, source.subject = s.err, s.subject
 				_, err := values.Body(t.Context(), registry.AppendWireHeader(nil, 7))
 				got := ""
 				var bad *subscription.BadRecord
@@ -326,12 +331,12 @@ func TestWaitingEndsAfterAMinuteOfDenials(t *testing.T) {
 
 // answers is a registry that says what a test wants, and that holds no id under any subject.
 type answers struct {
-	schema registry.Schema
-	err    error
+	schema       registry.Schema
+	err, subject error
 }
 
 func (a *answers) SchemaByID(context.Context, int) (registry.Schema, error) { return a.schema, a.err }
-func (a *answers) Under(context.Context, int, string) (bool, error)         { return false, nil }
+func (a *answers) Under(context.Context, int, string) (bool, error)         { return false, a.subject }
 
 func FuzzValues(f *testing.F) {
 	f.Add(append(registry.AppendWireHeader(nil, 7), body(f, "1", "1")...))

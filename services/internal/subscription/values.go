@@ -31,9 +31,9 @@ type Values struct {
 	source SchemaSource
 	// subject is the one that the topic's schemas are registered under; own is the text to read by.
 	subject, own string
-	// grace is UnknownIDGrace, and now the clock; tests replace them.
-	grace time.Duration
-	now   func() time.Time
+	// Grace is UnknownIDGrace, and Now the clock, unless they are set before the first Body.
+	Grace time.Duration
+	Now   func() time.Time
 
 	projections map[int]avro.Projection
 	denied      map[int]denial
@@ -45,7 +45,12 @@ type denial struct{ first, last time.Time }
 
 // NewValues makes one for a topic's subject and the text of a self-contained schema.
 func NewValues(source SchemaSource, subject, own string) *Values {
-	return &Values{source: source, subject: subject, own: own, grace: UnknownIDGrace, now: time.Now, projections: map[int]avro.Projection{}, denied: map[int]denial{}}
+	return &Values{source: source, subject: subject, own: own, Grace: UnknownIDGrace, Now: time.Now, projections: map[int]avro.Projection{}, denied: map[int]denial{}}
+}
+
+// Written tells the id that the own schema is registered under: the registry need not be asked for it.
+func (v *Values) Written(id int) {
+	v.projections[id] = func(_, body []byte) ([]byte, error) { return body, nil }
 }
 
 // Body returns the Avro body of a value, in the form of the own schema; it is valid until the next call. A *BadRecord
@@ -101,10 +106,10 @@ func (v *Values) projection(ctx context.Context, id int) (avro.Projection, error
 
 // unknown judges an id that the registry has just denied: the record is bad once that has lasted for the grace.
 func (v *Values) unknown(id int, err error) error {
-	now := v.now()
-	maxPause := v.grace / 2 // between two denials of one: a registry that was not asked has not denied anything
+	now := v.Now()
+	maxPause := v.Grace / 2 // between two denials of one: a registry that was not asked has not denied anything
 	d, seen := v.denied[id]
-	if !seen || now.Sub(d.last) > maxPause && now.Sub(d.first) < v.grace+maxPause {
+	if !seen || now.Sub(d.last) > maxPause && now.Sub(d.first) < v.Grace+maxPause {
 		d.first = now
 	}
 	d.last = now
@@ -112,8 +117,8 @@ func (v *Values) unknown(id int, err error) error {
 		clear(v.denied)
 	}
 	v.denied[id] = d
-	if now.Sub(d.first) >= v.grace {
-		return &BadRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s: %w", id, v.grace, err)}
+	if now.Sub(d.first) >= v.Grace {
+		return &BadRecord{deadletters.UnknownSchema, fmt.Errorf("the registry has denied schema id %d for %s: %w", id, v.Grace, err)}
 	}
-	return &BlockedError{CauseUnknownID, fmt.Errorf("schema id %d: the registry does not know it for this topic; waiting up to %s before it counts as bad: %w", id, v.grace, err)}
+	return &BlockedError{CauseUnknownID, fmt.Errorf("schema id %d: the registry does not know it for this topic; waiting up to %s before it counts as bad: %w", id, v.Grace, err)}
 }
