@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -24,18 +23,19 @@ import (
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestAttachingToARunningPlatform is what somebody does who meets a running platform: looks at a topic, leads a row back to
 // the venue's bytes, and makes a consumer of their own.
 func TestAttachingToARunningPlatform(t *testing.T) {
-	onBothStacks(t, func(t *testing.T, kind string) {
-		s := startStack(t, kind, "--symbols", "12")
-		s.awaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
+	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+		s := processtest.Start(t, kind, "--symbols", "12")
+		s.AwaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
 		t.Run("tail", func(t *testing.T) { tailShowsRecords(t, s) })
 		t.Run("trace", func(t *testing.T) { traceLeadsBack(t, s) })
 		t.Run("new consumers", func(t *testing.T) {
-			tree := copyOfTheTree(t)
+			tree := processtest.NewTree(t)
 			t.Run("go", func(t *testing.T) { newGoConsumer(t, s, tree) })
 			t.Run("python", func(t *testing.T) { newPythonConsumer(t, s, tree) })
 		})
@@ -60,10 +60,10 @@ type tailed struct {
 }
 
 // tail runs `tail --json` and reads its lines.
-func (s *runningStack) tail(t *testing.T, arguments ...string) []tailed {
+func tail(t *testing.T, s *processtest.Stack, arguments ...string) []tailed {
 	t.Helper()
 	var lines []tailed
-	for line := range strings.Lines(s.run(append([]string{"tail", "--json"}, arguments...)...)) {
+	for line := range strings.Lines(s.Run(append([]string{"tail", "--json"}, arguments...)...)) {
 		var v tailed
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
 			t.Fatalf("%v: %s", err, line)
@@ -73,10 +73,10 @@ func (s *runningStack) tail(t *testing.T, arguments ...string) []tailed {
 	return lines
 }
 
-func tailShowsRecords(t *testing.T, s *runningStack) {
-	live := s.tail(t, "raw-trades", "--limit", "5")
-	last := s.tail(t, "raw-trades", "--last", "7", "--no-follow", "--filter", "symbol=BTC-USDT", "--filter", "taker_side=SELL")
-	first := s.tail(t, "raw-trades", "--from-beginning", "--limit", "3")
+func tailShowsRecords(t *testing.T, s *processtest.Stack) {
+	live := tail(t, s, "raw-trades", "--limit", "5")
+	last := tail(t, s, "raw-trades", "--last", "7", "--no-follow", "--filter", "symbol=BTC-USDT", "--filter", "taker_side=SELL")
+	first := tail(t, s, "raw-trades", "--from-beginning", "--limit", "3")
 	if len(live) != 5 || len(last) != 7 || len(first) != 3 {
 		t.Fatalf("%d, %d and %d records, want 5, 7 and 3", len(live), len(last), len(first))
 	}
@@ -92,7 +92,7 @@ func tailShowsRecords(t *testing.T, s *runningStack) {
 			t.Errorf("a record of %s passes the filter", v.Value.Symbol)
 		}
 	}
-	if line := s.run("tail", "raw-frames", "--last", "1", "--no-follow"); !strings.Contains(line, " v1 (id ") || !strings.Contains(line, " payload=") || strings.Count(line, "\n") != 1 {
+	if line := s.Run("tail", "raw-frames", "--last", "1", "--no-follow"); !strings.Contains(line, " v1 (id ") || !strings.Contains(line, " payload=") || strings.Count(line, "\n") != 1 {
 		t.Errorf("a line for a person: %s", line)
 	}
 	tailShowsWhatIsBad(t, s)
@@ -102,7 +102,7 @@ func tailShowsRecords(t *testing.T, s *runningStack) {
 		{"raw-trades --filter price", "field=value"},
 		{"raw-trades --last 1 --from-beginning", "say one of them"},
 	} {
-		output, err := s.command(append([]string{"tail"}, strings.Fields(c.arguments)...)...).CombinedOutput()
+		output, err := s.Command(append([]string{"tail"}, strings.Fields(c.arguments)...)...).CombinedOutput()
 		if err == nil || !strings.Contains(string(output), c.want) {
 			t.Errorf("tail %s: %v, want %q in %s", c.arguments, err, c.want, output)
 		}
@@ -110,9 +110,9 @@ func tailShowsRecords(t *testing.T, s *runningStack) {
 }
 
 // gap is a feed-gaps value of the test's own, which names a frame that was never there.
-func gap(t *testing.T, s *runningStack) []byte {
+func gap(t *testing.T, s *processtest.Stack) []byte {
 	t.Helper()
-	client, err := registry.New(registry.Config{URL: s.status().Registry}, nil)
+	client, err := registry.New(registry.Config{URL: s.Status().Registry}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,10 +126,10 @@ func gap(t *testing.T, s *runningStack) []byte {
 }
 
 // produce writes a record and returns where it came to stand.
-func (s *runningStack) produce(t *testing.T, topic string, value []byte) kafka.Delivery {
+func produce(t *testing.T, s *processtest.Stack, topic string, value []byte) kafka.Delivery {
 	t.Helper()
 	delivered := make(chan kafka.Delivery, 1)
-	producer, err := kafka.NewProducer(kafka.ClientConfig{BootstrapServers: s.status().Kafka}, kafka.ProducerConfig{
+	producer, err := kafka.NewProducer(kafka.ClientConfig{BootstrapServers: s.Status().Kafka}, kafka.ProducerConfig{
 		ProducerName: "test@test", OnDelivery: func(d kafka.Delivery) { delivered <- d },
 	}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
@@ -152,14 +152,14 @@ func (s *runningStack) produce(t *testing.T, topic string, value []byte) kafka.D
 }
 
 // tailShowsWhatIsBad: a record that cannot be decoded is shown as such, among those that can.
-func tailShowsWhatIsBad(t *testing.T, s *runningStack) {
-	bad := s.produce(t, "feed-gaps", []byte("no wire format"))
-	s.produce(t, "feed-gaps", gap(t, s))
-	lines := s.tail(t, "feed-gaps", "--last", "2", "--no-follow", "--filter", "_key=kraken/BTC-USD")
+func tailShowsWhatIsBad(t *testing.T, s *processtest.Stack) {
+	bad := produce(t, s, "feed-gaps", []byte("no wire format"))
+	produce(t, s, "feed-gaps", gap(t, s))
+	lines := tail(t, s, "feed-gaps", "--last", "2", "--no-follow", "--filter", "_key=kraken/BTC-USD")
 	if len(lines) != 2 || lines[0].Offset != bad.Offset || !strings.Contains(lines[0].Bad, "wire format") || lines[1].Bad != "" || lines[1].Value.Symbol != "BTC-USD" {
 		t.Errorf("%+v", lines)
 	}
-	admin, err := kafka.NewAdmin(kafka.ClientConfig{BootstrapServers: s.status().Kafka})
+	admin, err := kafka.NewAdmin(kafka.ClientConfig{BootstrapServers: s.Status().Kafka})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func tailShowsWhatIsBad(t *testing.T, s *runningStack) {
 	}
 }
 
-func traceLeadsBack(t *testing.T, s *runningStack) {
+func traceLeadsBack(t *testing.T, s *processtest.Stack) {
 	// The simulator's venues send updates of a few hundred bytes; a snapshot is cut short on the screen.
 	for table, which := range map[string]string{"raw_trades": "1", "raw_orderbooks": "kind = 'UPDATE'"} {
-		for _, venue := range strings.Fields(s.mustQuery("SELECT DISTINCT venue FROM " + table + " WHERE " + which)) {
-			at := strings.Fields(s.mustQuery(fmt.Sprintf("SELECT _partition, _offset FROM %s WHERE venue = '%s' AND %s LIMIT 1", table, venue, which)))
-			output := s.run("trace", table, at[0], at[1])
+		for _, venue := range strings.Fields(s.MustQuery("SELECT DISTINCT venue FROM " + table + " WHERE " + which)) {
+			at := strings.Fields(s.MustQuery(fmt.Sprintf("SELECT _partition, _offset FROM %s WHERE venue = '%s' AND %s LIMIT 1", table, venue, which)))
+			output := s.Run("trace", table, at[0], at[1])
 			for _, want := range []string{"venue=" + venue, "schema v1 (id ", "written by parser@", "⟦{", "}⟧", "decoded again by this build, it is"} {
 				if !strings.Contains(output, want) {
 					t.Errorf("trace %s %s %s: %q is missing in\n%s", table, at[0], at[1], want, output)
@@ -188,18 +188,18 @@ func traceLeadsBack(t *testing.T, s *runningStack) {
 			}
 		}
 	}
-	snapshot := strings.Fields(s.mustQuery("SELECT _partition, _offset FROM raw_orderbooks WHERE kind = 'SNAPSHOT' ORDER BY length(bids) DESC LIMIT 1"))
+	snapshot := strings.Fields(s.MustQuery("SELECT _partition, _offset FROM raw_orderbooks WHERE kind = 'SNAPSHOT' ORDER BY length(bids) DESC LIMIT 1"))
 	for whole, want := range map[string]string{"--whole": "}⟧", "--whole=false": " bytes more⟧"} {
-		if output := s.run("trace", "raw_orderbooks", snapshot[0], snapshot[1], whole); !strings.Contains(output, want) || !strings.Contains(output, " bid and ") {
+		if output := s.Run("trace", "raw_orderbooks", snapshot[0], snapshot[1], whole); !strings.Contains(output, want) || !strings.Contains(output, " bid and ") {
 			t.Errorf("trace of a snapshot, %s: %q is missing in\n%s", whole, want, output)
 		}
 	}
-	frame := strings.Fields(s.mustQuery("SELECT _partition, _offset FROM raw_frames WHERE kind = 'FRAME' LIMIT 1"))
-	if output := s.run("trace", "raw-frames", frame[0], frame[1]); !strings.Contains(output, "frame   FRAME of ") {
+	frame := strings.Fields(s.MustQuery("SELECT _partition, _offset FROM raw_frames WHERE kind = 'FRAME' LIMIT 1"))
+	if output := s.Run("trace", "raw-frames", frame[0], frame[1]); !strings.Contains(output, "frame   FRAME of ") {
 		t.Errorf("trace of a frame itself:\n%s", output)
 	}
 	// What is out of reach is told in words, and by the exit status.
-	lost := s.produce(t, "feed-gaps", gap(t, s))
+	lost := produce(t, s, "feed-gaps", gap(t, s))
 	for _, c := range []struct {
 		arguments []string
 		want      string
@@ -209,80 +209,11 @@ func traceLeadsBack(t *testing.T, s *runningStack) {
 		{[]string{"raw_trades", "64", "0"}, "partitions 0 to 63"},
 		{[]string{"nonsense", "0", "0"}, "there are dead_letters"},
 	} {
-		output, err := s.command(append([]string{"trace"}, c.arguments...)...).CombinedOutput()
+		output, err := s.Command(append([]string{"trace"}, c.arguments...)...).CombinedOutput()
 		if err == nil || !strings.Contains(string(output), c.want) {
 			t.Errorf("trace %v: %v, want %q in\n%s", c.arguments, err, c.want, output)
 		}
 	}
-}
-
-// copyOfTheTree is what a fresh clone of this working tree would be, with the built command line in bin/.
-func copyOfTheTree(t *testing.T) string {
-	t.Helper()
-	tree := t.TempDir()
-	root := filepath.Join("..", "..")
-	for _, name := range []string{"schemas", "contracts", "services", "compose", "go.mod", "go.sum"} {
-		err := filepath.WalkDir(filepath.Join(root, name), func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
-				return filepath.SkipDir
-			}
-			relative, err := filepath.Rel(root, path)
-			if err != nil {
-				return err
-			}
-			target := filepath.Join(tree, relative)
-			if d.IsDir() {
-				return os.MkdirAll(target, 0o755)
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(target, text, 0o644)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(tree, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(programs(t), "streamforge"), filepath.Join(tree, "bin", "streamforge")); err != nil {
-		t.Fatal(err)
-	}
-	return tree
-}
-
-// inTree runs a command in a folder of the copy; it must succeed.
-func inTree(t *testing.T, dir string, environment []string, name string, arguments ...string) string {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), name, arguments...)
-	command.Dir, command.Env = dir, cleanEnvironment(environment...)
-	output, err := command.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(arguments, " "), err, output)
-	}
-	return string(output)
-}
-
-// addresses of the stack, as `eval "$(streamforge env)"` sets them.
-func (s *runningStack) addresses(t *testing.T) []string {
-	t.Helper()
-	var environment []string
-	for line := range strings.Lines(s.run("env")) {
-		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		if !ok {
-			t.Fatalf("env says %q", line)
-		}
-		environment = append(environment, name+"="+strings.Trim(value, "'"))
-	}
-	if len(environment) != 3 {
-		t.Fatalf("%q", environment)
-	}
-	return environment
 }
 
 // consumes runs a consumer until its metrics say that it has handled events, and has it drain.
@@ -296,14 +227,14 @@ func consumes(t *testing.T, command *exec.Cmd, metrics func() string) {
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	handled := regexp.MustCompile(`streamforge_subscription_events_total\{[^}]*topic="raw-trades"[^}]*\} (\S+)`)
-	await(t, "events", 90*time.Second, func() error {
+	processtest.Await(t, "events", 90*time.Second, func() error {
 		select {
 		case err := <-ended:
 			ended <- err
 			t.Fatalf("the consumer ended: %v\n%s", err, log.String())
 		default:
 		}
-		answer, err := get(t.Context(), "GET", metrics(), "")
+		answer, err := processtest.Get(t.Context(), "GET", metrics(), "")
 		if err != nil {
 			return err
 		}
@@ -331,24 +262,25 @@ func consumes(t *testing.T, command *exec.Cmd, metrics func() string) {
 	}
 }
 
-func newGoConsumer(t *testing.T, s *runningStack, tree string) {
-	inTree(t, tree, nil, "bin/streamforge", "new", "consumer", "momentum", "--topics", "raw-trades,feed-gaps", "--kind", "go", "--owner", "data-science")
+func newGoConsumer(t *testing.T, s *processtest.Stack, tree *processtest.Tree) {
+	tree.Run(".", nil, "bin/streamforge", "new", "consumer", "momentum", "--topics", "raw-trades,feed-gaps", "--kind", "go", "--owner", "data-science")
 	// Paths are left out of what is compiled, so that the next run finds it in the cache wherever its folder is.
-	inTree(t, tree, nil, "go", "test", "-trimpath", "-count=1", "./services/momentum")
-	program := filepath.Join(tree, "bin", "momentum")
-	inTree(t, tree, nil, "go", "build", "-trimpath", "-o", program, "./services/momentum")
+	tree.Run(".", nil, "go", "test", "-trimpath", "-count=1", "./services/momentum")
+	program := filepath.Join(tree.Dir, "bin", "momentum")
+	tree.Run(".", nil, "go", "build", "-trimpath", "-o", program, "./services/momentum")
 	address := filepath.Join(t.TempDir(), "address")
 	command := exec.Command(program, "--http-address-file", address)
-	command.Env = cleanEnvironment(s.addresses(t)...)
+	command.Env = processtest.Environment(s.Addresses()...)
 	consumes(t, command, func() string {
 		text, _ := os.ReadFile(address)
 		return "http://" + string(text) + "/metrics"
 	})
 }
 
-func newPythonConsumer(t *testing.T, s *runningStack, tree string) {
-	inTree(t, tree, nil, "bin/streamforge", "new", "consumer", "order-flow", "--topics", "raw-trades,raw-orderbooks", "--kind", "python", "--owner", "data-science")
-	folder := filepath.Join(tree, "services", "order-flow")
+func newPythonConsumer(t *testing.T, s *processtest.Stack, tree *processtest.Tree) {
+	tree.Run(".", nil, "bin/streamforge", "new", "consumer", "order-flow", "--topics", "raw-trades,raw-orderbooks", "--kind", "python", "--owner", "data-science")
+	service := filepath.Join("services", "order-flow")
+	folder := filepath.Join(tree.Dir, service)
 	requirements, err := os.ReadFile(filepath.Join(folder, "requirements.txt"))
 	if err != nil {
 		t.Fatal(err)
@@ -361,9 +293,9 @@ func newPythonConsumer(t *testing.T, s *runningStack, tree string) {
 	}
 	python, err := installPython(t.Context(), "new-consumer", packages)
 	if err != nil {
-		cannot(t, "the packages of a new consumer cannot be installed: %v", err)
+		processtest.Cannot(t, "the packages of a new consumer cannot be installed: %v", err)
 	}
-	if output := inTree(t, folder, nil, python, "-m", "pytest", "-q", "-p", "no:cacheprovider"); !strings.Contains(output, " passed") || strings.Contains(output, "skipped") {
+	if output := tree.Run(service, nil, python, "-m", "pytest", "-q", "-p", "no:cacheprovider"); !strings.Contains(output, " passed") || strings.Contains(output, "skipped") {
 		t.Errorf("pytest says\n%s", output)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -373,9 +305,9 @@ func newPythonConsumer(t *testing.T, s *runningStack, tree string) {
 	port := listener.Addr().(*net.TCPAddr).Port
 	listener.Close()
 	command := exec.Command(python, "-m", "order_flow_consumer")
-	command.Dir, command.Env = folder, cleanEnvironment(append(s.addresses(t), fmt.Sprintf("METRICS_PORT=%d", port), "no_proxy=*")...)
+	command.Dir, command.Env = folder, processtest.Environment(append(s.Addresses(), fmt.Sprintf("METRICS_PORT=%d", port), "no_proxy=*")...)
 	consumes(t, command, func() string { return fmt.Sprintf("http://127.0.0.1:%d/metrics", port) })
-	read := inTree(t, folder, s.addresses(t), python, "-c", `
+	read := tree.Run(service, s.Addresses(), python, "-c", `
 from decimal import Decimal
 from order_flow_consumer import follow, history, last
 events = last("raw-trades", 50)

@@ -13,32 +13,33 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestWhateverIsKilledComesBack kills every part and program of a running stack: status says so, and what came back.
 func TestWhateverIsKilledComesBack(t *testing.T) {
-	s := startStack(t, localstack.Embedded, "--symbols", "8")
-	s.awaitRows(50, "SELECT count() FROM raw_trades")
+	s := processtest.Start(t, localstack.Embedded, "--symbols", "8")
+	s.AwaitRows(50, "SELECT count() FROM raw_trades")
 	for _, names := range [][]string{{"clickhouse", "registry"}, {"broker"}, {"writer", "parser", "venue-simulator", "loader"}} {
-		before := s.status()
+		before := s.Status()
 		for _, name := range names {
-			p, _ := before.program(name)
+			p, _ := before.Program(name)
 			if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 		}
-		await(t, strings.Join(names, ", ")+" to be back", time.Minute, func() error {
-			status := s.status()
+		processtest.Await(t, strings.Join(names, ", ")+" to be back", time.Minute, func() error {
+			status := s.Status()
 			for _, name := range names {
-				was, _ := before.program(name)
-				if p, ok := status.program(name); !ok || p.PID == was.PID || p.Restarts != 1 || !status.Healthy {
+				was, _ := before.Program(name)
+				if p, ok := status.Program(name); !ok || p.PID == was.PID || p.Restarts != 1 || !status.Healthy {
 					return fmt.Errorf("%+v", p)
 				}
 			}
 			return nil
 		})
 	}
-	log, err := os.ReadFile(filepath.Join(s.dir, "up", "supervisor.log"))
+	log, err := os.ReadFile(filepath.Join(s.Folder(), "supervisor.log"))
 	if n := strings.Count(string(log), " ended (signal: killed) and is started again"); err != nil || n != 7 {
 		t.Errorf("the supervisor's log tells of %d of 7: %v\n%s", n, err, log)
 	}
@@ -46,11 +47,11 @@ func TestWhateverIsKilledComesBack(t *testing.T) {
 	// A part that hangs has a process and an open port, and is not well for all that.
 	hanging := []string{"registry", "clickhouse", "broker"}
 	for _, name := range hanging {
-		s.signal(name, syscall.SIGSTOP)
+		s.Signal(name, syscall.SIGSTOP)
 	}
-	status := s.status()
+	status := s.Status()
 	for _, name := range hanging {
-		p, _ := status.program(name)
+		p, _ := status.Program(name)
 		if p.Healthy || p.Detail == "" {
 			t.Errorf("%s hangs, and status says %+v", name, p)
 		}
@@ -63,15 +64,15 @@ func TestWhateverIsKilledComesBack(t *testing.T) {
 
 // TestTwoAtOnceAreOne starts two stacks in one folder at the same moment: one runs, and the other touches nothing.
 func TestTwoAtOnceAreOne(t *testing.T) {
-	needProcesses(t, localstack.Embedded)
-	s := &runningStack{t: t, dir: t.TempDir()}
-	s.guard()
+	processtest.Require(t, localstack.Embedded)
+	s := processtest.New(t, processtest.Config{})
+	s.Guard()
 	var outputs [2]string
 	var errs [2]error
 	var both sync.WaitGroup
 	for i := range outputs {
 		both.Go(func() {
-			output, err := s.command("up", "--no-pipeline").CombinedOutput()
+			output, err := s.Command("up", "--no-pipeline").CombinedOutput()
 			outputs[i], errs[i] = string(output), err
 		})
 	}
@@ -84,10 +85,10 @@ func TestTwoAtOnceAreOne(t *testing.T) {
 			t.Errorf("the one that came late says\n%s", outputs[i])
 		}
 	}
-	if status := s.status(); !status.Healthy {
+	if status := s.Status(); !status.Healthy {
 		t.Errorf("not well: %+v", status)
 	}
-	if out, err := s.command("demo", "--duration", "soon").CombinedOutput(); err == nil {
+	if out, err := s.Command("demo", "--duration", "soon").CombinedOutput(); err == nil {
 		t.Errorf("%s", out)
 	}
 }
@@ -95,7 +96,7 @@ func TestTwoAtOnceAreOne(t *testing.T) {
 // TestAStackOnAnothersParts replaces each part by its address, one after another: status knows whose it is, and the
 // rows and records of an earlier run are none of the next one's.
 func TestAStackOnAnothersParts(t *testing.T) {
-	other := startStack(t, localstack.Embedded, "--no-pipeline").status()
+	other := processtest.Start(t, localstack.Embedded, "--no-pipeline").Status()
 	for _, c := range []struct {
 		part, variable string
 		demos          int
@@ -111,8 +112,8 @@ func TestAStackOnAnothersParts(t *testing.T) {
 					t.Fatalf("%v\n%s", err, output)
 				}
 			}
-			s := startStackIn(t, t.TempDir(), localstack.Embedded, []string{c.variable}, "--no-pipeline")
-			if p, _ := s.status().program(c.part); !p.External || !p.Healthy || p.PID != 0 {
+			s := processtest.StartWith(t, processtest.Config{Env: []string{c.variable}}, localstack.Embedded, "--no-pipeline")
+			if p, _ := s.Status().Program(c.part); !p.External || !p.Healthy || p.PID != 0 {
 				t.Errorf("%+v", p)
 			}
 		})
@@ -121,7 +122,7 @@ func TestAStackOnAnothersParts(t *testing.T) {
 
 func runDemo(t *testing.T, env string) (string, error) {
 	t.Helper()
-	s := &runningStack{t: t, dir: t.TempDir(), env: []string{env}}
-	output, err := s.command("demo", "--duration", "1s", "--symbols", "8").CombinedOutput()
+	s := processtest.New(t, processtest.Config{Env: []string{env}})
+	output, err := s.Command("demo", "--duration", "1s", "--symbols", "8").CombinedOutput()
 	return string(output), err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestBadInput runs the scripts of testdata/script against the built programs. What a person did wrong is told in one
@@ -26,8 +27,8 @@ import (
 //
 // $CLOSED is an address that nobody listens on, $TAKEN a port that is taken.
 func TestBadInput(t *testing.T) {
-	needProcesses(t, localstack.Embedded)
-	bin := programs(t)
+	processtest.Require(t, localstack.Embedded)
+	bin := processtest.Programs(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

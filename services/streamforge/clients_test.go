@@ -23,15 +23,16 @@ import (
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestRealClients lets the tools that people have at hand loose on a running stack, unmodified: whoever attaches to a
 // data product does so with these, not with our packages.
 func TestRealClients(t *testing.T) {
-	onBothStacks(t, func(t *testing.T, kind string) {
-		s := startStack(t, kind, "--symbols", "12")
-		s.awaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
-		at := s.status()
+	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+		s := processtest.Start(t, kind, "--symbols", "12")
+		s.AwaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
+		at := s.Status()
 		t.Run("kcat", func(t *testing.T) { kcatReadsTrades(t, at) })
 		t.Run("confluent-kafka and clickhouse-connect", func(t *testing.T) { pythonAgreesWithItself(t, at) })
 		t.Run("confluent-kafka's registry client", func(t *testing.T) { pythonUsesTheRegistry(t, kind, at) })
@@ -49,7 +50,7 @@ type kcatTrade struct {
 	value     []byte
 }
 
-func kcatReadsTrades(t *testing.T, at stackStatus) {
+func kcatReadsTrades(t *testing.T, at processtest.Status) {
 	needKcat(t)
 	listing := runTool(t, "", "kcat", "-b", at.Kafka, "-L", "-t", "raw-trades")
 	if !strings.Contains(listing, `topic "raw-trades" with 64 partitions`) {
@@ -106,7 +107,7 @@ func parseKcat(t *testing.T, output []byte) []kcatTrade {
 
 // pythonAgreesWithItself reads trades from Kafka and asks ClickHouse for the same rows: two clients by two vendors must
 // see the same trade, to the last digit.
-func pythonAgreesWithItself(t *testing.T, at stackStatus) {
+func pythonAgreesWithItself(t *testing.T, at processtest.Status) {
 	python := needPython(t)
 	trades := runTool(t, "", python, "testdata/clients/read_trades.py", at.Kafka, at.Registry, "40")
 	if n := strings.Count(trades, "\n"); n != 40 {
@@ -118,7 +119,7 @@ func pythonAgreesWithItself(t *testing.T, at stackStatus) {
 	}
 }
 
-func pythonUsesTheRegistry(t *testing.T, kind string, at stackStatus) {
+func pythonUsesTheRegistry(t *testing.T, kind string, at processtest.Status) {
 	python := needPython(t)
 	answers := "confluent"
 	if kind == localstack.Apache {
@@ -129,7 +130,7 @@ func pythonUsesTheRegistry(t *testing.T, kind string, at stackStatus) {
 	}
 }
 
-func srclientUsesTheRegistry(t *testing.T, kind string, at stackStatus) {
+func srclientUsesTheRegistry(t *testing.T, kind string, at processtest.Status) {
 	client := srclient.NewSchemaRegistryClient(at.Registry)
 	subjects, err := client.GetSubjects()
 	if err != nil || !slices.Contains(subjects, "raw-trades-value") {
@@ -176,9 +177,9 @@ func srclientUsesTheRegistry(t *testing.T, kind string, at stackStatus) {
 	}
 }
 
-func curlQueries(t *testing.T, at stackStatus) {
+func curlQueries(t *testing.T, at processtest.Status) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		cannot(t, "curl: %v", err)
+		processtest.Cannot(t, "curl: %v", err)
 	}
 	curl := func(arguments ...string) string {
 		return strings.TrimSuffix(runTool(t, "", "curl", append([]string{"--silent", "--show-error", "--max-time", "30"}, arguments...)...), "\n")
@@ -243,7 +244,7 @@ func needKcat(t *testing.T) {
 		return
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Getuid() != 0 {
-		cannot(t, "kcat is not installed, and this test can install it only as root with apt-get")
+		processtest.Cannot(t, "kcat is not installed, and this test can install it only as root with apt-get")
 	}
 	install := []string{"apt-get", "install", "--yes", "--no-install-recommends", "kcat"}
 	var output []byte
@@ -257,7 +258,7 @@ func needKcat(t *testing.T) {
 			return
 		}
 	}
-	cannot(t, "kcat cannot be installed: %v\n%s", err, output)
+	processtest.Cannot(t, "kcat cannot be installed: %v\n%s", err, output)
 }
 
 // pythonPackages are fixed, so that a release of one of them does not break our tests.
@@ -268,18 +269,18 @@ func needPython(t *testing.T) string {
 	t.Helper()
 	python, err := installPython(t.Context(), "python", pythonPackages)
 	if err != nil {
-		cannot(t, "Python's clients cannot be installed: %v", err)
+		processtest.Cannot(t, "Python's clients cannot be installed: %v", err)
 	}
 	return python
 }
 
 // installPython makes an environment of that name with the packages, unless it is there.
 func installPython(ctx context.Context, name string, packages []string) (string, error) {
-	cache, err := testCache()
+	cache, err := processtest.Cache()
 	if err != nil {
 		return "", err
 	}
-	unlock, err := lockFile(filepath.Join(cache, name+".lock"))
+	unlock, err := processtest.Lock(filepath.Join(cache, name+".lock"))
 	if err != nil {
 		return "", err
 	}

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // A recording in which every fourth frame cannot be read is played to its end all the same: each bad frame is a dead
 // letter, each book event among them a gap as well, and nothing else is lost.
 func TestADamagedRecordingIsPlayedToItsEnd(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	var lines []string
 	for i := range 400 {
 		digits := "" // the venue's ids have no holes: every gap is of the damage

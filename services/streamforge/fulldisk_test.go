@@ -13,27 +13,28 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestAFullDisk puts the whole stack on a small disk and fills it. Each part that cannot write must say so, all go on
 // when there is space again, and what was acknowledged must be there, also after the broker has read its disk anew;
 // what was not is named by a GAP.
 func TestAFullDisk(t *testing.T) {
-	needProcesses(t, localstack.Embedded)
+	processtest.Require(t, localstack.Embedded)
 	disk := smallDisk(t, "256m")
-	s := startStackIn(t, disk, localstack.Embedded, nil, "--symbols", "8")
-	s.awaitRows(50, "SELECT count() FROM raw_trades")
+	s := processtest.StartWith(t, processtest.Config{Dir: disk}, localstack.Embedded, "--symbols", "8")
+	s.AwaitRows(50, "SELECT count() FROM raw_trades")
 
 	ballast := fill(t, disk)
-	await(t, "the writer to say that the disk is full", time.Minute, func() error {
-		writer, _ := s.status().program("writer")
+	processtest.Await(t, "the writer to say that the disk is full", time.Minute, func() error {
+		writer, _ := s.Status().Program("writer")
 		if writer.Healthy || !strings.Contains(writer.Detail, "not enough space: free or add disk") {
 			return errors.New("it says " + writer.Detail)
 		}
 		return nil
 	})
-	await(t, "the loader to say that the broker does not take its records", time.Minute, func() error {
-		if log := s.log("loader"); !strings.Contains(log, "see its log, and whether its disk is full") {
+	processtest.Await(t, "the loader to say that the broker does not take its records", time.Minute, func() error {
+		if log := s.Log("loader"); !strings.Contains(log, "see its log, and whether its disk is full") {
 			return errors.New(log)
 		}
 		return nil
@@ -42,30 +43,30 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	flows(s)
-	await(t, "everything to be well again", time.Minute, func() error {
-		if status := s.status(); !status.Healthy {
+	processtest.Await(t, "everything to be well again", time.Minute, func() error {
+		if status := s.Status(); !status.Healthy {
 			return errors.New("not well")
 		}
 		return nil
 	})
-	s.awaitRows(1, "SELECT count() FROM raw_frames WHERE kind = 'GAP' AND payload LIKE '%lost%'")
+	s.AwaitRows(1, "SELECT count() FROM raw_frames WHERE kind = 'GAP' AND payload LIKE '%lost%'")
 
 	// What the broker has acknowledged must be on its disk: it reads that anew, and no offset is given twice.
-	s.signal("broker", syscall.SIGKILL)
+	s.Signal("broker", syscall.SIGKILL)
 	flows(s)
 	// Positions that the broker could not write down are read again, so a record may be two rows; but never is there a
 	// hole, nor an offset that stands for two records.
-	await(t, "every record of raw-frames to be in the table", time.Minute, func() error {
-		broken, err := s.query(`SELECT _partition, uniqExact(_offset), max(_offset) + 1, uniqExact(_offset, feed, loader_epoch, sequence, payload) FROM raw_frames
+	processtest.Await(t, "every record of raw-frames to be in the table", time.Minute, func() error {
+		broken, err := s.Query(`SELECT _partition, uniqExact(_offset), max(_offset) + 1, uniqExact(_offset, feed, loader_epoch, sequence, payload) FROM raw_frames
 			GROUP BY _partition HAVING uniqExact(_offset) != max(_offset) + 1 OR uniqExact(_offset, feed, loader_epoch, sequence, payload) != uniqExact(_offset) FORMAT TSV`)
 		if err == nil && broken != "" {
 			err = errors.New("partition, offsets, end, records: " + broken)
 		}
 		return err
 	})
-	t.Logf("rows that stand twice in raw_frames: %s", s.mustQuery("SELECT count() - uniqExact(_partition, _offset) FROM raw_frames FORMAT TSV"))
+	t.Logf("rows that stand twice in raw_frames: %s", s.MustQuery("SELECT count() - uniqExact(_partition, _offset) FROM raw_frames FORMAT TSV"))
 	for _, name := range []string{"broker", "registry", "clickhouse", "loader", "parser", "writer"} {
-		if log := s.log(name); stackTrace.MatchString(log) {
+		if log := s.Log(name); stackTrace.MatchString(log) {
 			t.Errorf("%s shows a stack trace:\n%s", name, log)
 		}
 	}

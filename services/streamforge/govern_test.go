@@ -33,6 +33,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/clickhousetest"
 	"github.com/streamforge/streamforge/services/internal/localstack/schemaregistry"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // governedParts are the three parts that apply works on, without a supervisor around them.
@@ -57,7 +58,7 @@ func embeddedParts(t *testing.T) governedParts {
 			t.Error(err)
 		}
 	})
-	await(t, "the registry", 20*time.Second, server.Ready)
+	processtest.Await(t, "the registry", 20*time.Second, server.Ready)
 	p.registry = server.URL()
 	return p
 }
@@ -70,8 +71,8 @@ func (p governedParts) govern(t *testing.T, arguments ...string) (output string,
 
 func streamforgeCommand(t *testing.T, environment []string, arguments ...string) (output string, status int) {
 	t.Helper()
-	command := exec.Command(filepath.Join(programs(t), "streamforge"), append([]string{"--dir", t.TempDir()}, arguments...)...)
-	command.Env = cleanEnvironment(environment...)
+	command := exec.Command(filepath.Join(processtest.Programs(t), "streamforge"), append([]string{"--dir", t.TempDir()}, arguments...)...)
+	command.Env = processtest.Environment(environment...)
 	var errorOutput bytes.Buffer
 	command.Stderr = &errorOutput
 	text, err := command.Output()
@@ -197,7 +198,7 @@ func (p governedParts) killedAt(t *testing.T, step int, want map[string][]string
 
 // TestApplyKilledAtEveryStepEndsTheSame kills the real program before each of its steps, and after the last.
 func TestApplyKilledAtEveryStepEndsTheSame(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	want, steps := embeddedParts(t).uninterrupted(t)
 	for step := 1; step <= steps+1; step++ {
 		t.Run(fmt.Sprintf("before step %d of %d", step, steps), func(t *testing.T) {
@@ -268,7 +269,7 @@ func (p governedParts) empty(t *testing.T) {
 
 // TestPlanAndApplyAsAScriptSeesThem: exit statuses, JSON, and a plan that was kept in a file.
 func TestPlanAndApplyAsAScriptSeesThem(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	p := embeddedParts(t)
 	expect := func(want int, arguments ...string) string {
 		t.Helper()
@@ -332,7 +333,7 @@ func TestPlanAndApplyAsAScriptSeesThem(t *testing.T) {
 // TestRegisteringWithARegistryBehindTLS is `make register-schemas` against somebody's registry, with a certificate of their
 // own authority and basic authentication.
 func TestRegisteringWithARegistryBehindTLS(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	p := embeddedParts(t)
 	target, err := url.Parse(p.registry)
 	if err != nil {

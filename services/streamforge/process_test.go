@@ -13,14 +13,15 @@ import (
 	"testing"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // figures runs a command that ends with a line of figures, `name: a=1 b=2`, and returns them. Whatever the command
 // prints belongs to a failure's report.
 func figures(t *testing.T, name string, arguments ...string) (map[string]int64, string) {
 	t.Helper()
-	command := exec.Command(filepath.Join(programs(t), "streamforge"), append([]string{"--dir", t.TempDir()}, arguments...)...)
-	command.Env = cleanEnvironment()
+	command := exec.Command(filepath.Join(processtest.Programs(t), "streamforge"), append([]string{"--dir", t.TempDir()}, arguments...)...)
+	command.Env = processtest.Environment()
 	output, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("streamforge %s: %v\n%s", strings.Join(arguments, " "), err, output)
@@ -42,7 +43,7 @@ func figures(t *testing.T, name string, arguments ...string) (map[string]int64, 
 }
 
 func TestTheDemoProvesThatNothingIsLost(t *testing.T) {
-	onBothStacks(t, func(t *testing.T, kind string) {
+	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
 		f, output := figures(t, "demo", "demo", "--stack", kind, "--duration", "5s", "--symbols", "20")
 		if f["lost"] != 0 || f["duplicated"] != 0 || f["dead_letters"] != 0 || f["frames"] == 0 || f["trades"] == 0 || f["orderbook_updates"] == 0 || f["rows"] < f["frames"] {
 			t.Fatalf("%v\n%s", f, output)
@@ -67,7 +68,7 @@ var recordings = []struct {
 }
 
 func TestEveryRecordingComesThroughByteForByte(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	folder := capturesFolder(t)
 	for _, r := range recordings {
 		t.Run(r.file, func(t *testing.T) {
@@ -93,7 +94,7 @@ func capturesFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(absolute); err != nil {
-		cannot(t, "the recordings are not here (%v); set STREAMFORGE_CAPTURES", err)
+		processtest.Cannot(t, "the recordings are not here (%v); set STREAMFORGE_CAPTURES", err)
 	}
 	return absolute
 }
@@ -101,7 +102,7 @@ func capturesFolder(t *testing.T) string {
 // TestKillingLosesNothing: what entered raw-frames is in the products exactly once and in ClickHouse, and a restart of
 // the loader leaves a GAP. The campaign of a minute is `make chaos`.
 func TestKillingLosesNothing(t *testing.T) {
-	onBothStacks(t, func(t *testing.T, kind string) {
+	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
 		f, output := figures(t, "chaos", "chaos", "--stack", kind, "--kill", "loader,parser,writer", "--every", "2s", "--duration", "20s", "--symbols", "20")
 		t.Log(output)
 		if f["kills"] == 0 || f["lost"] != 0 || f["duplicated"] != 0 || f["silent"] != 0 || f["gaps"] == 0 {
@@ -112,7 +113,7 @@ func TestKillingLosesNothing(t *testing.T) {
 
 // TestAClickHouseThatIsAwayHoldsNobodyUp: loader and parser go on, the lag grows, and is worked off afterwards.
 func TestAClickHouseThatIsAwayHoldsNobodyUp(t *testing.T) {
-	needProcesses(t, "embedded")
+	processtest.Require(t, "embedded")
 	f, output := figures(t, "chaos", "chaos", "--outage", "clickhouse", "--outage-for", "10s", "--symbols", "20")
 	t.Log(output)
 	if f["lost"] != 0 || f["duplicated"] != 0 || f["row_doubles"] != 0 {
@@ -126,7 +127,7 @@ func TestAClickHouseThatIsAwayHoldsNobodyUp(t *testing.T) {
 // TestKillingThePartsLosesNothing: the registry and ClickHouse on both stacks; the broker on Apache Kafka alone, because
 // the embedded one does not keep the state of producers over a kill -9 (its README says so).
 func TestKillingThePartsLosesNothing(t *testing.T) {
-	onBothStacks(t, func(t *testing.T, kind string) {
+	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
 		parts := "registry,clickhouse"
 		if kind == localstack.Apache {
 			parts = "broker,clickhouse,registry"

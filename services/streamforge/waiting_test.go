@@ -17,13 +17,14 @@ import (
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
 // TestProgramsWithoutTheirSurroundings starts programs where something is missing: what is away is waited for, and
 // /readyz says what and where; what is not there (a schema, a topic) is refused at once, with the command that makes it.
 func TestProgramsWithoutTheirSurroundings(t *testing.T) {
-	s := startStack(t, localstack.Embedded, "--no-pipeline")
-	at := s.status()
+	s := processtest.Start(t, localstack.Embedded, "--no-pipeline")
+	at := s.Status()
 	here := []string{"KAFKA_BOOTSTRAP_SERVERS=" + at.Kafka, "SCHEMA_REGISTRY_URL=" + at.Registry, "CLICKHOUSE_URL=" + at.ClickHouse}
 	feeds := filepath.Join(t.TempDir(), "feeds.yaml")
 	if err := os.WriteFile(feeds, []byte("feeds:\n  - {name: b, venue: binance, symbols: [BTC-USDT], websocket: 'ws://"+closedAddress+"', rest: 'http://"+closedAddress+"'}\n"), 0o644); err != nil {
@@ -47,7 +48,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				p := startProgram(t, c.program, append(here, c.variable), c.arguments...)
-				await(t, "/readyz to say why", time.Minute, func() error {
+				processtest.Await(t, "/readyz to say why", time.Minute, func() error {
 					answer, err := p.ask("/readyz")
 					if err == nil {
 						return errors.New("it is ready")
@@ -67,7 +68,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 		}
 	})
 
-	if _, err := get(t.Context(), http.MethodDelete, at.Registry+"/subjects/raw-frames-value", ""); err != nil {
+	if _, err := processtest.Get(t.Context(), http.MethodDelete, at.Registry+"/subjects/raw-frames-value", ""); err != nil {
 		t.Fatal(err)
 	}
 	for program, arguments := range map[string][]string{"loader": {"--config", feeds}, "parser": nil} {
@@ -75,7 +76,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 			refuses(t, startProgram(t, program, here, arguments...), "raw-frames-value", "make register-schemas")
 		})
 	}
-	s.run("schemas", "register")
+	s.Run("schemas", "register")
 
 	admin, err := kafka.NewAdmin(kafka.ClientConfig{BootstrapServers: at.Kafka})
 	if err != nil {
@@ -92,7 +93,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 	loader := startProgram(t, "loader", here, "--config", feeds)
 	loaderSays := func(says string) {
 		t.Helper()
-		await(t, "the loader to say "+says, time.Minute, func() error {
+		processtest.Await(t, "the loader to say "+says, time.Minute, func() error {
 			if answer, err := loader.ask("/readyz"); err == nil || !strings.Contains(answer, says) {
 				return fmt.Errorf("it says %q, %v", answer, err)
 			}
@@ -101,10 +102,10 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 	}
 	loaderSays("topic raw-frames does not exist; create it from its contract with `streamforge apply`")
 	// The remedy that was named is one.
-	s.run("apply")
+	s.Run("apply")
 	loaderSays("connecting to ws://127.0.0.1:1")
 	p := startProgram(t, "parser", here)
-	await(t, "the parser to be ready", time.Minute, func() error {
+	processtest.Await(t, "the parser to be ready", time.Minute, func() error {
 		_, err := p.ask("/readyz")
 		return err
 	})
@@ -141,8 +142,8 @@ type startedProgram struct {
 func startProgram(t *testing.T, name string, env []string, arguments ...string) *startedProgram {
 	t.Helper()
 	p := &startedProgram{t: t, files: t.TempDir(), ended: make(chan struct{})}
-	p.command = exec.Command(filepath.Join(programs(t), name), append(arguments, "--http-address-file", filepath.Join(p.files, "http"))...)
-	p.command.Env = cleanEnvironment(env...)
+	p.command = exec.Command(filepath.Join(processtest.Programs(t), name), append(arguments, "--http-address-file", filepath.Join(p.files, "http"))...)
+	p.command.Env = processtest.Environment(env...)
 	log, err := os.Create(filepath.Join(p.files, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func (p *startedProgram) ask(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return get(context.WithoutCancel(p.t.Context()), http.MethodGet, "http://"+strings.TrimSpace(string(address))+path, "")
+	return processtest.Get(context.WithoutCancel(p.t.Context()), http.MethodGet, "http://"+strings.TrimSpace(string(address))+path, "")
 }
 
 // stop tells it to drain and returns how it ended.
