@@ -29,6 +29,10 @@ type Registry interface {
 	Compatibility(ctx context.Context, subject string) (avro.Level, bool, error)
 	GlobalCompatibility(ctx context.Context) (avro.Level, error)
 	Subjects(ctx context.Context) ([]string, error)
+	// VersionNumbers are those of the live versions, in order; none where the subject is unknown.
+	VersionNumbers(ctx context.Context, subject string) ([]int, error)
+	// Mode that is in force for a subject: registry.ModeReadWrite, or one in which it takes no new version.
+	Mode(ctx context.Context, subject string) (string, error)
 	SetCompatibility(ctx context.Context, subject string, level avro.Level) error
 }
 
@@ -38,6 +42,8 @@ type Topic struct {
 	Partitions int
 	// Configs are the values in force, defaults included; for a topic to create, those to set.
 	Configs map[string]string
+	// Overrides are those of Configs that somebody set for this topic; the others are the broker's.
+	Overrides map[string]string
 }
 
 // Topics is what is asked of a Kafka cluster.

@@ -33,6 +33,7 @@ type world struct {
 	tables   map[string]governance.Table
 	rights   []governance.Right
 	global   avro.Level
+	modes    map[string]string // of subjects that are not in READWRITE
 	log      []string
 	// failAt makes that change, counted from 1, fail; after says that it takes effect all the same, as when an answer is lost.
 	failAt  int
@@ -83,6 +84,21 @@ func (w *world) LiveVersions(_ context.Context, subject string) ([]registry.Sche
 		all = append(all, registry.Schema{Subject: subject, Version: i + 1, Text: full})
 	}
 	return all, nil
+}
+
+func (w *world) VersionNumbers(_ context.Context, subject string) ([]int, error) {
+	var numbers []int
+	for i := range w.subjects[subject] {
+		numbers = append(numbers, i+1)
+	}
+	return numbers, nil
+}
+
+func (w *world) Mode(_ context.Context, subject string) (string, error) {
+	if mode := w.modes[subject]; mode != "" {
+		return mode, nil
+	}
+	return registry.ModeReadWrite, nil
 }
 
 func (w *world) Register(_ context.Context, s schemas.Subject) (int, int, error) {
@@ -146,7 +162,7 @@ func (w *world) AlterConfigs(_ context.Context, topic string, configs map[string
 }
 
 func (w *world) List(context.Context) ([]string, error) {
-	return append(slices.Collect(maps.Keys(w.topics)), "__consumer_offsets", "_schemas"), nil
+	return append(slices.Collect(maps.Keys(w.topics)), "__consumer_offsets", "_schemas", "_confluent-command"), nil
 }
 
 // rights is the world as an authorizer.
@@ -337,9 +353,16 @@ func TestDriftIsNamedExactly(t *testing.T) {
 			func(w *world) { w.levels["feed-gaps-value"] = avro.LevelBackward },
 			governance.Step{Kind: governance.KindCompatibility, Action: governance.ActionSet, Object: "feed-gaps-value", From: "BACKWARD", To: "FULL_TRANSITIVE", What: "BACKWARD → FULL_TRANSITIVE"},
 		},
-		"a level that a registry calls NONE": {
+		"a level of NONE": {
 			func(w *world) { w.levels["feed-gaps-value"] = avro.LevelNone },
-			governance.Step{Kind: governance.KindCompatibility, Action: governance.ActionSet, Object: "feed-gaps-value", To: "FULL_TRANSITIVE", What: "set to FULL_TRANSITIVE"},
+			governance.Step{Kind: governance.KindCompatibility, Action: governance.ActionSet, Object: "feed-gaps-value", From: "NONE", To: "FULL_TRANSITIVE", What: "NONE → FULL_TRANSITIVE"},
+		},
+		"a retention that was longer": {
+			func(w *world) { w.topics["raw-trades"].Configs["retention.ms"] = "-1" },
+			governance.Step{
+				Kind: governance.KindTopic, Action: governance.ActionAlter, Object: "raw-trades", Setting: "retention.ms", From: "-1", To: "604800000",
+				What: "retention.ms: -1 → 604800000 (older records go)",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -472,7 +495,9 @@ func TestTheOrderOfLevelAndSchema(t *testing.T) {
 		"incomparable in transitivity":             {avro.LevelBackwardTransitive, avro.LevelFull, avro.LevelNone, withDefault, []string{second, first}, ""},
 		"the global level holds, and loosens":      {"", avro.LevelBackward, avro.LevelFull, with, []string{first, second}, ""},
 		"the global level holds, and turns":        {"", avro.LevelBackward, avro.LevelForward, with, nil, "satisfies only the new one"},
-		"Apicurio's NONE is none":                  {avro.LevelNone, avro.LevelBackward, avro.LevelNone, with, []string{second, first}, ""},
+		"NONE, tightening":                         {avro.LevelNone, avro.LevelBackward, avro.LevelNone, with, []string{second, first}, ""},
+		"NONE, whatever the global level is":       {avro.LevelNone, avro.LevelBackward, avro.LevelBackward, with, []string{second, first}, ""},
+		"Apicurio's NONE may be the global level":  {avro.LevelNone, avro.LevelBackward, avro.LevelForward, with, []string{first, second}, ""},
 		"incompatible at the wanted, not in force": {avro.LevelBackward, avro.LevelFull, avro.LevelNone, with, nil, "incompatible at level FULL"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -502,6 +527,53 @@ func TestTheOrderOfLevelAndSchema(t *testing.T) {
 				t.Errorf("steps %v, want %v, refused %q:\n%s", kinds, c.want, c.refused, p)
 			}
 		})
+	}
+}
+
+func TestASubjectThatTakesNoVersionIsRefusedBeforeAnythingChanges(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.modes = map[string]string{resyncs: "READONLY"}
+	if p := planOf(t, g); !p.Empty() {
+		t.Errorf("nothing is to be registered, so the mode does not matter:\n%s", p)
+	}
+	w.subjects[resyncs] = []string{withField(`{"name": "more", "type": "int", "default": 1}`)}
+	p := planOf(t, g)
+	if len(p.Steps) != 0 || len(p.Refused) != 1 || !strings.Contains(p.Refused[0].Reason, "mode READONLY") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+func TestAVersionBehindOursIsTold(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.subjects[resyncs] = append(w.subjects[resyncs], withField(`{"name": "more", "type": "int", "default": 1}`))
+	p := planOf(t, g)
+	if !p.Empty() || len(p.Notes) != 1 || p.Notes[0].Object != resyncs || !strings.Contains(p.Notes[0].Text, "its latest version is 2") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+// TestAPlanIsNotAppliedByABuildWithAnotherSchema: what was read and agreed is what is registered.
+func TestAPlanIsNotAppliedByABuildWithAnotherSchema(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	other := newGovernance(t, w, func(_ *governance.Config, d *governance.Deps) {
+		d.Subjects = slices.Clone(d.Subjects)
+		for i, s := range d.Subjects {
+			if s.Name == "feed-gaps-value" {
+				d.Subjects[i].Text = strings.Replace(s.Text, "Why.", "Why not.", 1)
+			}
+		}
+	})
+	if err := other.Apply(t.Context(), planOf(t, g)); !errors.Is(err, governance.ErrChanged) || len(w.log) > 0 {
+		t.Errorf("%v; %v", err, w.log)
 	}
 }
 
@@ -583,6 +655,7 @@ func TestWhatNoContractNamesIsNotedAndLeftAlone(t *testing.T) {
 	more := governance.Right{Principal: "User:loader", Host: "*", Resource: "TOPIC", Name: "raw-trades", Operation: "READ"}
 	w.rights = append(w.rights, strange, more)
 	w.topics["raw-trades-copy"] = governance.Topic{Name: "raw-trades-copy"}
+	w.topics["_mine"] = governance.Topic{Name: "_mine"}
 	w.subjects["raw-trades-copy-value"] = []string{`"int"`}
 	w.tables["notes"] = governance.Table{}
 	table := w.tables["raw_trades"]
@@ -595,6 +668,7 @@ func TestWhatNoContractNamesIsNotedAndLeftAlone(t *testing.T) {
 		{Kind: "subject", Object: "raw-trades-copy-value", Text: "no contract names it and no schema here is of it; it is left alone"},
 		{Kind: "acl", Object: "User:loader", Text: "may READ topic raw-trades, which no contract says; it is left alone unless apply is told to --revoke"},
 		{Kind: "acl", Object: "User:mallory", Text: "may WRITE topic raw-trades; no contract names this principal, it is left alone"},
+		{Kind: "topic", Object: "_mine", Text: "no contract names it; it is left alone"},
 		{Kind: "topic", Object: "raw-trades-copy", Text: "no contract names it; it is left alone"},
 	}
 	if d := cmp.Diff(want, p.Notes); d != "" || !p.Empty() {
@@ -608,6 +682,62 @@ func TestWhatNoContractNamesIsNotedAndLeftAlone(t *testing.T) {
 	}
 	if err := g.Apply(t.Context(), p); err != nil || slices.Contains(w.rights, more) || !slices.Contains(w.rights, strange) {
 		t.Errorf("%v, rights %v", err, w.rights)
+	}
+}
+
+func TestADenialThatOverrulesWhatContractsGiveIsTold(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.rights = append(w.rights,
+		governance.Right{Principal: "User:writer", Host: "*", Resource: "TOPIC", Name: "raw-trades", Operation: "READ", Deny: true},
+		governance.Right{Principal: "User:*", Host: "*", Resource: "TOPIC", Name: "raw-", Prefixed: true, Operation: "ALL", Deny: true},
+		governance.Right{Principal: "User:*", Host: "*", Resource: "TOPIC", Name: "mine", Operation: "ALL", Deny: true},
+	)
+	var notes []string
+	for _, n := range planOf(t, g).Notes {
+		notes = append(notes, n.Object+" "+n.Text)
+	}
+	all := 0
+	for _, r := range w.rights {
+		if !r.Deny && r.Resource == "TOPIC" && strings.HasPrefix(r.Name, "raw-") {
+			all++
+		}
+	}
+	if d := cmp.Diff([]string{
+		"User:* may not ALL topic mine; no contract names this principal, it is left alone",
+		fmt.Sprintf("User:* may not ALL topic raw-*: this overrules %d right(s) that the contracts give; somebody has to take it away", all),
+		"User:writer may not READ topic raw-trades: this overrules 1 right(s) that the contracts give; `streamforge apply --revoke` takes it away",
+	}, notes); d != "" {
+		t.Error(d)
+	}
+	g = newGovernance(t, w, func(c *governance.Config, _ *governance.Deps) { c.Revoke = true })
+	if p := planOf(t, g); len(p.Steps) != 1 || p.Steps[0].Object != "User:writer" || !p.Steps[0].Rights[0].Deny {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
+func TestWhatSomebodySetForATopicIsTold(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	topic := w.topics["raw-trades"]
+	topic.Configs["retention.bytes"], topic.Configs["segment.ms"] = "1000", "60000"
+	topic.Overrides = map[string]string{"retention.bytes": "1000", "segment.ms": "60000", "retention.ms": topic.Configs["retention.ms"]}
+	w.topics["raw-trades"] = topic
+	w.topics["feed-gaps"].Configs["retention.bytes"] = "2000"
+	p := planOf(t, g)
+	want := []governance.Note{
+		{Kind: "topic", Object: "feed-gaps", Text: "the broker keeps at most 2000 bytes a partition, its own setting: records may go before their retention"},
+		{Kind: "topic", Object: "raw-trades", Text: "somebody set retention.bytes to 1000, which no contract says; it is left alone: records may go before their retention"},
+		{Kind: "topic", Object: "raw-trades", Text: "somebody set segment.ms to 60000, which no contract says; it is left alone"},
+	}
+	if d := cmp.Diff(want, p.Notes, cmpopts.SortSlices(func(a, b governance.Note) bool { return a.Object+a.Text < b.Object+b.Text })); d != "" || !p.Empty() {
+		t.Errorf("%s\n%s", d, p)
 	}
 }
 

@@ -59,13 +59,15 @@ type Step struct {
 	Setting string `json:"setting,omitempty"`
 	// SQL is the statement that ClickHouse will be given.
 	SQL string `json:"sql,omitempty"`
+	// Schema is the SHA-256 of the schema that is registered, self-contained.
+	Schema string `json:"schema,omitempty"`
 	// Rights are the access rights that are granted or revoked, all of one principal.
 	Rights []Right `json:"rights,omitempty"`
 }
 
 // key identifies what a step changes, for comparing plans.
 func (s Step) key() string {
-	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL, fmt.Sprint(s.Rights)}, "\x00")
+	return strings.Join([]string{string(s.Kind), string(s.Action), s.Object, s.Setting, s.From, s.To, s.SQL, s.Schema, fmt.Sprint(s.Rights)}, "\x00")
 }
 
 // Refusal is a difference that no step may remove.

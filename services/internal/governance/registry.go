@@ -2,6 +2,8 @@ package governance
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,7 +52,7 @@ func (g *Governance) levelOf(s schemas.Subject) (avro.Level, error) {
 }
 
 func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject, wanted avro.Level) error {
-	_, err := g.deps.Registry.Lookup(ctx, s)
+	found, err := g.deps.Registry.Lookup(ctx, s)
 	registered := err == nil
 	if err != nil && !errors.Is(err, registry.ErrNotRegistered) {
 		return err
@@ -58,10 +60,6 @@ func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject
 	level, own, err := g.deps.Registry.Compatibility(ctx, s.Name)
 	if err != nil {
 		return err
-	}
-	// Apicurio says NONE for a subject without a level of its own; that is as good as none.
-	if own && level == avro.LevelNone && wanted != avro.LevelNone {
-		own = false
 	}
 	set := Step{Kind: KindCompatibility, Action: ActionSet, Object: s.Name, To: string(wanted), What: "set to " + string(wanted)}
 	if own {
@@ -75,29 +73,29 @@ func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject
 		} else {
 			p.Unchanged++
 		}
-		return nil
+		return g.noteNewer(ctx, p, s, found.Version)
 	}
-	register := Step{Kind: KindSubject, Action: ActionRegister, Object: s.Name, What: "register schemas/" + s.Path}
 	versions, err := g.deps.Registry.LiveVersions(ctx, s.Name)
 	if err != nil {
 		return err
 	}
+	register, err := g.registerStep(s, versions)
+	if err != nil {
+		return err
+	}
+	if ok, err := g.writable(ctx, p, s); !ok || err != nil {
+		return err
+	}
+	if len(versions) == 0 && own && level == avro.LevelNone {
+		// So Apicurio says of every subject that has no level of its own.
+		set.From, set.What = "", "set to "+string(wanted)
+	}
 	levelFirst := false
 	if len(versions) > 0 {
-		latest := versions[len(versions)-1].Version
-		register.From, register.To = fmt.Sprintf("version %d", latest), "a new version"
-		register.What += fmt.Sprintf(" as the version after %d", latest)
-		if !own {
-			// The registry holds a subject without a level of its own to its global one.
-			if level, err = g.deps.Registry.GlobalCompatibility(ctx); err != nil {
-				return err
-			}
-		}
-		ok, err := g.accepted(p, s, level, wanted, versions)
-		if !ok || err != nil {
+		var ok bool
+		if levelFirst, ok, err = g.order(ctx, p, s, level, own, wanted, versions); !ok || err != nil {
 			return err
 		}
-		levelFirst = implies(level, wanted)
 	}
 	switch {
 	case !levelChanges:
@@ -114,6 +112,68 @@ func (g *Governance) planSubject(ctx context.Context, p *Plan, s schemas.Subject
 		p.step(set)
 	}
 	return nil
+}
+
+// registerStep names the schema by its hash: a plan that was read is not applied by a build that has another one.
+func (g *Governance) registerStep(s schemas.Subject, live []registry.Schema) (Step, error) {
+	text, err := g.selfContained(s)
+	if err != nil {
+		return Step{}, err
+	}
+	sum := sha256.Sum256([]byte(text))
+	step := Step{Kind: KindSubject, Action: ActionRegister, Object: s.Name, What: "register schemas/" + s.Path, Schema: hex.EncodeToString(sum[:])}
+	if len(live) > 0 {
+		latest := live[len(live)-1].Version
+		step.From, step.To = fmt.Sprintf("version %d", latest), "a new version"
+		step.What += fmt.Sprintf(" as the version after %d", latest)
+	}
+	return step, nil
+}
+
+// noteNewer tells of versions behind the one that this build has: somebody registered another schema, and registering ours
+// again does not make it the latest.
+func (g *Governance) noteNewer(ctx context.Context, p *Plan, s schemas.Subject, ours int) error {
+	numbers, err := g.deps.Registry.VersionNumbers(ctx, s.Name)
+	if err != nil || len(numbers) == 0 || numbers[len(numbers)-1] <= ours {
+		return err
+	}
+	p.note(KindSubject, s.Name, "its latest version is %d, which is not schemas/%s: that is version %d; whoever reads the latest reads another schema than this build writes", numbers[len(numbers)-1], s.Path, ours)
+	return nil
+}
+
+// writable refuses what the registry would: a subject that takes no versions now.
+func (g *Governance) writable(ctx context.Context, p *Plan, s schemas.Subject) (bool, error) {
+	mode, err := g.deps.Registry.Mode(ctx, s.Name)
+	if err != nil || mode == registry.ModeReadWrite {
+		return err == nil, err
+	}
+	p.refuse(KindSubject, s.Name, fmt.Sprintf("schemas/%s is not registered and the registry is in mode %s there: it takes no new version", s.Path, mode),
+		"set the mode to READWRITE (PUT /mode), or ask who changed it")
+	return false, nil
+}
+
+// order tells whether the level comes before the schema, and whether the schema may come at all.
+func (g *Governance) order(ctx context.Context, p *Plan, s schemas.Subject, level avro.Level, own bool, wanted avro.Level, versions []registry.Schema) (levelFirst, ok bool, err error) {
+	global := level
+	if !own || level == avro.LevelNone {
+		if global, err = g.deps.Registry.GlobalCompatibility(ctx); err != nil {
+			return false, false, err
+		}
+	}
+	if !own {
+		// The registry holds a subject without a level of its own to its global one.
+		level = global
+	}
+	if ok, err = g.accepted(p, s, level, wanted, versions); !ok || err != nil {
+		return false, ok, err
+	}
+	if level != avro.LevelNone || global == avro.LevelNone {
+		return implies(level, wanted), true, nil
+	}
+	// Confluent means NONE where it says so; Apicurio says NONE and means the global level. Where that would let the schema
+	// pass as well the order is as ever, and otherwise the level comes first, which is right for both.
+	failed, _, err := g.judge(s, global, versions)
+	return failed > 0, true, err
 }
 
 // accepted tells whether a new version may come: compatible at the wanted level with all that live, so that a refusal comes

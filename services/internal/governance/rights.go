@@ -94,6 +94,14 @@ func (g *Governance) planRights(ctx context.Context, p *Plan) error {
 	}
 	sortRights(existing)
 	for _, right := range existing {
+		if overruled := right.overrules(wanted); overruled > 0 && !(g.config.Revoke && principals[right.Principal]) {
+			how := "somebody has to take it away"
+			if principals[right.Principal] {
+				how = "`streamforge apply --revoke` takes it away"
+			}
+			p.note(KindRight, right.Principal, "%s: this overrules %d right(s) that the contracts give; %s", right.what(), overruled, how)
+			continue
+		}
 		switch {
 		case slices.Contains(wanted, right):
 		case g.config.Revoke && principals[right.Principal]:
@@ -111,6 +119,21 @@ func (g *Governance) planRights(ctx context.Context, p *Plan) error {
 		p.step(Step{Kind: KindRight, Action: ActionRevoke, Object: rights[0].Principal, What: fmt.Sprintf("revoke %d right(s)", len(rights)), Rights: rights})
 	}
 	return nil
+}
+
+// overrules counts the rights that a DENY makes worthless where it holds: in Kafka a denial beats every grant.
+func (r Right) overrules(wanted []Right) int {
+	if !r.Deny {
+		return 0
+	}
+	n := 0
+	for _, w := range wanted {
+		name := r.Name == "*" || r.Name == w.Name && r.Prefixed == w.Prefixed || r.Prefixed && strings.HasPrefix(w.Name, r.Name)
+		if r.Resource == w.Resource && name && (r.Principal == w.Principal || r.Principal == "User:*") && (r.Operation == w.Operation || r.Operation == "ALL") {
+			n++
+		}
+	}
+	return n
 }
 
 // byPrincipal cuts sorted rights into one step for each principal: a request takes as long for one right as for twenty.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,12 +44,16 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 	}
 	slices.Sort(all)
 	for _, name := range all {
-		// A name that begins so belongs to the broker (__consumer_offsets) or the registry (_schemas).
-		if !strings.HasPrefix(name, "_") && !slices.Contains(names, name) {
+		if !internal(name) && !slices.Contains(names, name) {
 			p.note(KindTopic, name, "no contract names it; it is left alone")
 		}
 	}
 	return nil
+}
+
+// internal tells the topics that belong to the broker (__consumer_offsets), the registry (_schemas) or a vendor's own parts.
+func internal(topic string) bool {
+	return strings.HasPrefix(topic, "__") || strings.HasPrefix(topic, "_confluent") || topic == "_schemas"
 }
 
 func (g *Governance) wantedTopic(name string) Topic {
@@ -76,16 +81,55 @@ func (g *Governance) compareTopic(p *Plan, wanted, have Topic) {
 		same = false
 		p.step(Step{
 			Kind: KindTopic, Action: ActionAlter, Object: wanted.Name, Setting: name, From: have.Configs[name], To: wanted.Configs[name],
-			What: fmt.Sprintf("%s: %s → %s", name, orNone(have.Configs[name]), wanted.Configs[name]),
+			What: fmt.Sprintf("%s: %s → %s%s", name, orNone(have.Configs[name]), wanted.Configs[name], goes(name, have.Configs[name], wanted.Configs[name])),
 		})
 	}
-	// A bound in bytes that the contract does not know can end a record's life before its retention.
-	if bytes := have.Configs["retention.bytes"]; bytes != "" && bytes != "-1" && wanted.Configs["retention.bytes"] == "" {
-		p.note(KindTopic, wanted.Name, "the broker keeps at most %s bytes a partition, its own setting: records may go before their retention", bytes)
-	}
+	noteSettings(p, wanted, have)
 	if same {
 		p.Unchanged++
 	}
+}
+
+// noteSettings names what somebody set for the topic and no contract says, and a bound in bytes, whosever it is: it can end a
+// record's life before its retention.
+func noteSettings(p *Plan, wanted, have Topic) {
+	const early = ": records may go before their retention"
+	for _, name := range slices.Sorted(maps.Keys(have.Overrides)) {
+		if _, decided := wanted.Configs[name]; decided {
+			continue
+		}
+		consequence := ""
+		if name == retentionBytes && have.Overrides[name] != "-1" {
+			consequence = early
+		}
+		p.note(KindTopic, wanted.Name, "somebody set %s to %s, which no contract says; it is left alone%s", name, have.Overrides[name], consequence)
+	}
+	bytes := have.Configs[retentionBytes]
+	if _, set := have.Overrides[retentionBytes]; !set && bytes != "" && bytes != "-1" && wanted.Configs[retentionBytes] == "" {
+		p.note(KindTopic, wanted.Name, "the broker keeps at most %s bytes a partition, its own setting%s", bytes, early)
+	}
+}
+
+const (
+	retentionMs    = "retention.ms"
+	retentionBytes = "retention.bytes"
+)
+
+// goes warns of a change of a setting that takes records away.
+func goes(name, from, to string) string {
+	switch name {
+	case retentionMs, retentionBytes:
+		before, errBefore := strconv.ParseInt(from, 10, 64)
+		after, errAfter := strconv.ParseInt(to, 10, 64)
+		if errBefore == nil && errAfter == nil && after >= 0 && (before < 0 || after < before) {
+			return " (older records go)"
+		}
+	case "cleanup.policy":
+		if slices.Contains(policy(to), "compact") && !slices.Contains(policy(from), "compact") {
+			return " (of records with the same key only the newest stays)"
+		}
+	}
+	return ""
 }
 
 // sameSetting compares two values of a topic's setting; cleanup.policy is a set and brokers give it in their own order.

@@ -142,9 +142,16 @@ func responseError(response *http.Response, text []byte) error {
 		Message string `json:"message"`
 	}
 	if err := json.Unmarshal(text, &e); err != nil || e.Code == 0 {
-		return fmt.Errorf("answered %s without a schema registry's error; is this the address of a schema registry?", response.Status)
+		return &foreignAnswer{response.Status}
 	}
 	return &ResponseError{Code: e.Code, Message: e.Message}
+}
+
+// foreignAnswer is a failure that is not in a schema registry's form.
+type foreignAnswer struct{ status string }
+
+func (a *foreignAnswer) Error() string {
+	return "answered " + a.status + " without a schema registry's error; is this the address of a schema registry?"
 }
 
 func escape(subject string) string { return url.PathEscape(subject) }

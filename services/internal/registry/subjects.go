@@ -22,8 +22,8 @@ func (c *Client) Subjects(ctx context.Context) ([]string, error) {
 	return all, nil
 }
 
-// LiveVersions returns every version of the subject that is not deleted, oldest first; none when the subject is unknown.
-func (c *Client) LiveVersions(ctx context.Context, subject string) ([]Schema, error) {
+// VersionNumbers returns the numbers of the versions that are not deleted, in order; none when the subject is unknown.
+func (c *Client) VersionNumbers(ctx context.Context, subject string) ([]int, error) {
 	numbers, err := c.library(ctx).GetSchemaVersions(subject)
 	if err != nil {
 		if err = c.classify("listing versions of "+subject, err); errors.Is(err, ErrNotFound) {
@@ -32,6 +32,36 @@ func (c *Client) LiveVersions(ctx context.Context, subject string) ([]Schema, er
 		return nil, err
 	}
 	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// ModeReadWrite is the mode in which a subject takes new versions.
+const ModeReadWrite = "READWRITE"
+
+// Mode returns the mode in force for the subject. A registry that knows no modes (Apicurio), or does not tell this user, is
+// taken to be in READWRITE: it will say itself what it does not let happen.
+func (c *Client) Mode(ctx context.Context, subject string) (string, error) {
+	var answer struct {
+		Mode string `json:"mode"`
+	}
+	err := c.call(ctx, http.MethodGet, "/mode/"+escape(subject)+"?defaultToGlobal=true", nil, &answer)
+	var said *ResponseError
+	var foreign *foreignAnswer
+	switch {
+	case errors.As(err, &said), errors.As(err, &foreign), err == nil && answer.Mode == "":
+		return ModeReadWrite, nil
+	case err != nil:
+		return "", c.classify("reading the mode of "+subject, err)
+	}
+	return answer.Mode, nil
+}
+
+// LiveVersions returns every version of the subject that is not deleted, oldest first; none when the subject is unknown.
+func (c *Client) LiveVersions(ctx context.Context, subject string) ([]Schema, error) {
+	numbers, err := c.VersionNumbers(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
 	var all []Schema
 	for _, n := range numbers {
 		s, err := c.Version(ctx, subject, n)

@@ -73,7 +73,7 @@ func (t topics) Describe(ctx context.Context, names ...string) (map[string]gover
 	}
 	all := make(map[string]governance.Topic, len(found))
 	for name, d := range found {
-		all[name] = governance.Topic{Name: name, Partitions: d.Partitions, Configs: d.Configs}
+		all[name] = governance.Topic{Name: name, Partitions: d.Partitions, Configs: d.Configs, Overrides: d.Overrides}
 	}
 	return all, nil
 }
