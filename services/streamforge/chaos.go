@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/streamforge/streamforge/services/streamforge/proof"
 )
 
 // chaosCommand runs the pipeline under load, kills or stops parts of it, and then proves what must hold all the same:
@@ -67,7 +69,7 @@ func (c *chaosCommand) campaign(ctx context.Context, s *session, p *pipeline) er
 	if _, err := p.drain(ctx, s.lag, s.progress); err != nil {
 		return err
 	}
-	l, err := readLedger(p.ledger())
+	l, err := proof.ReadLedger(p.ledger())
 	if err != nil {
 		return err
 	}
@@ -220,14 +222,11 @@ func (r *chaos) framesPerSecond(ctx context.Context, over time.Duration) (float6
 
 // report prints the verdict. A killed loader cannot receive: what the simulator sent meanwhile is "unreceived" and must
 // be covered by a GAP, which is not a loss of the pipeline.
-func (r *chaos) report(p *proof, l *ledger) error {
-	for _, line := range p.details {
+func (r *chaos) report(p *proof.Result, l *proof.Ledger) error {
+	for _, line := range p.Details {
 		fmt.Println("  " + line)
 	}
-	var unreceived int64
-	for key, sent := range l.sent {
-		unreceived += max(0, sent-p.received[key])
-	}
+	unreceived := p.Unreceived(l)
 	total := 0
 	var kills []string
 	for _, name := range r.command.Kill {
@@ -235,23 +234,23 @@ func (r *chaos) report(p *proof, l *ledger) error {
 		kills = append(kills, fmt.Sprintf("%s:%d", name, r.kills[name]))
 	}
 	var silent int64
-	if restarts := int64(r.kills["loader"]); p.restartGaps < restarts {
-		silent = restarts - p.restartGaps
+	if restarts := int64(r.kills["loader"]); p.RestartGaps < restarts {
+		silent = restarts - p.RestartGaps
 		fmt.Printf("  %d restarts of the loader left no GAP\n", silent)
 	}
-	if unreceived > 0 && p.gaps == 0 {
+	if unreceived > 0 && p.Gaps == 0 {
 		silent++
 		fmt.Printf("  %d frames were not received and no GAP says so\n", unreceived)
 	}
 	// Rows that a killed writer inserted twice are told apart from records that stand in a topic twice.
-	duplicated := p.duplicated - p.rowDoubles
+	duplicated := p.Duplicated - p.RowDoubles
 	fmt.Printf("chaos: kills=%d (%s) frames=%d trades=%d rows=%d lost=%d duplicated=%d row_doubles=%d dead_letters=%d unreceived=%d gaps=%d silent=%d slowest_resume=%dms\n",
-		total, strings.Join(kills, " "), p.frames, p.trades, p.rows, p.lost, duplicated, p.rowDoubles, p.deadLetters, unreceived, p.gaps, silent, r.slowest.Milliseconds())
+		total, strings.Join(kills, " "), p.Frames, p.Trades, p.Rows, p.Lost, duplicated, p.RowDoubles, p.DeadLetters, unreceived, p.Gaps, silent, r.slowest.Milliseconds())
 	if r.command.Outage != "" {
 		fmt.Printf("chaos: outage=%s for=%s frames_per_second_before=%.0f during=%.0f caught_up_after=%.1fs\n",
 			r.command.Outage, r.command.OutageFor, r.before, r.during, r.lagAtEnd.Seconds())
 	}
-	if p.lost != 0 || duplicated != 0 || p.deadLetters != 0 || silent != 0 {
+	if p.Lost != 0 || duplicated != 0 || p.DeadLetters != 0 || silent != 0 {
 		return exitError{1}
 	}
 	return nil

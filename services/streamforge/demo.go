@@ -78,20 +78,20 @@ func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 	if err != nil {
 		s.progress("draining: " + oneLine(err))
 	}
-	proof, proofErr := s.prove(drain, p)
+	result, proofErr := s.prove(drain, p)
 	if proofErr != nil {
 		return errors.Join(err, proofErr)
 	}
 	p50, p99 := view.latency.Quantiles()
-	for _, line := range proof.details {
+	for _, line := range result.Details {
 		fmt.Println("  " + line)
 	}
 	if p.simulator != "" {
 		d.offer()
 	}
 	fmt.Printf("demo: frames=%d trades=%d orderbook_updates=%d rows=%d lost=%d duplicated=%d dead_letters=%d p50=%dms p99=%dms\n",
-		proof.frames, proof.trades, proof.books, proof.rows, proof.lost, proof.duplicated, proof.deadLetters, p50.Milliseconds(), p99.Milliseconds())
-	if err != nil || proof.lost != 0 || proof.duplicated != 0 || proof.deadLetters != 0 {
+		result.Frames, result.Trades, result.Books, result.Rows, result.Lost, result.Duplicated, result.DeadLetters, p50.Milliseconds(), p99.Milliseconds())
+	if err != nil || result.Lost != 0 || result.Duplicated != 0 || result.DeadLetters != 0 {
 		return errors.Join(err, exitError{1})
 	}
 	return nil
@@ -136,9 +136,9 @@ func (d *demoCommand) watch(ctx context.Context, view *sampler) {
 func (s *session) ownRows(topic string) string {
 	from := make([]string, maxPartitions)
 	for partition := range from {
-		from[partition] = fmt.Sprint(s.from[kafka.TopicPartition{Topic: topic, Partition: int32(partition)}])
+		from[partition] = fmt.Sprint(s.found.Offsets[kafka.TopicPartition{Topic: topic, Partition: int32(partition)}])
 	}
-	return fmt.Sprintf("_topic_id = '%s' AND _offset >= [%s][_partition + 1]", s.topicIDs[topic], strings.Join(from, ","))
+	return fmt.Sprintf("_topic_id = '%s' AND _offset >= [%s][_partition + 1]", s.found.TopicIDs[topic], strings.Join(from, ","))
 }
 
 // firstRowPatience bounds the wait for the first row from the simulator.

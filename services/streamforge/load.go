@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/streamforge/streamforge/services/streamforge/proof"
 )
 
 // loadCommand runs the pipeline at a rate, watches whether it keeps up, then drains and proves it like the demo.
@@ -64,11 +66,11 @@ func (l *loadCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 		s.progress("draining: " + oneLine(err))
 	}
 	run.cpu.Read()
-	proof, proofErr := s.prove(ctx, p)
+	result, proofErr := s.prove(ctx, p)
 	if proofErr != nil {
 		return errors.Join(err, proofErr)
 	}
-	return errors.Join(err, run.report(proof, totals.Frames+totals.RESTSnapshots))
+	return errors.Join(err, run.report(result, totals.Frames+totals.RESTSnapshots))
 }
 
 // patientLag is the session's lag when the meter's is near its end. The exact one reads records, and would take part of
@@ -240,8 +242,8 @@ func mean(values []float64) float64 {
 
 // report prints the processor time and the verdict. That a load is not sustained is a result and no failure; that
 // something was lost or doubled is one.
-func (r *load) report(p *proof, frames int64) error {
-	for _, line := range p.details {
+func (r *load) report(p *proof.Result, frames int64) error {
+	for _, line := range p.Details {
 		fmt.Println("  " + line)
 	}
 	r.cpu.Print(os.Stdout, float64(frames)-r.first.sent)
@@ -254,14 +256,14 @@ func (r *load) report(p *proof, frames int64) error {
 	}
 	sustained := "no"
 	// The GAPs of the drain do not count: there the venue ends its connections before the loader does.
-	if p.lost == 0 && r.last.gaps == 0 && r.last.slippedSeconds == 0 && r.last.droppedByVenue == 0 && lagBounded(r.lags) {
+	if p.Lost == 0 && r.last.gaps == 0 && r.last.slippedSeconds == 0 && r.last.droppedByVenue == 0 && lagBounded(r.lags) {
 		sustained = "yes"
 	}
 	rate := func(count func(throughput) float64) float64 { return perSecond(r.first, r.last, count) }
 	fmt.Printf("load: stack=%s offered=%.0f/s received=%.0f/s parsed=%.0f/s rows=%.0f/s max_lag=%.1fs sustained=%s frames=%d trades=%d gaps=%d loader_dropped=%d lost=%d duplicated=%d dead_letters=%d\n",
 		r.command.Stack, rate(sentFrames), rate(receivedFrames), rate(parsedFrames), rate(writtenRows), worst, sustained,
-		p.frames, p.trades, int64(r.last.gaps), int64(r.last.loaderDropped), p.lost, p.duplicated, p.deadLetters)
-	if p.lost != 0 || p.duplicated != 0 || p.deadLetters != 0 {
+		p.Frames, p.Trades, int64(r.last.gaps), int64(r.last.loaderDropped), p.Lost, p.Duplicated, p.DeadLetters)
+	if p.Lost != 0 || p.Duplicated != 0 || p.DeadLetters != 0 {
 		return exitError{1}
 	}
 	return nil

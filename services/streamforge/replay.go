@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/market/capture"
+	"github.com/streamforge/streamforge/services/streamforge/proof"
 )
 
 // replayCommand sends a recording through the whole pipeline and counts what comes out.
@@ -42,7 +43,7 @@ func (r *replayCommand) Run(ctx context.Context, cli *commandLine) error {
 }
 
 // payloadsOf reads the recording itself: what must arrive, byte for byte.
-func payloadsOf(path string) (*ledger, error) {
+func payloadsOf(path string) (*proof.Ledger, error) {
 	recording, err := capture.Open(path)
 	if err != nil {
 		return nil, err
@@ -53,18 +54,16 @@ func payloadsOf(path string) (*ledger, error) {
 	if len(recording.Symbols) == 0 {
 		return nil, fmt.Errorf("recording %s: no frame of it names a symbol of %s, so there is nothing to subscribe to; is it a recording of that venue?", path, recording.Venue)
 	}
-	l := &ledger{sent: map[payload]int64{}}
-	for entry, err := range recording.Entries() {
-		if err != nil {
-			return nil, err
+	return proof.Sent(func(yield func([]byte, error) bool) {
+		for entry, err := range recording.Entries() {
+			if !yield(entry.Payload, err) {
+				return
+			}
 		}
-		l.sent[payloadOf(entry.Payload)]++
-		l.frames++
-	}
-	return l, nil
+	})
 }
 
-func (r *replayCommand) flow(ctx context.Context, s *session, p *pipeline, sent *ledger) error {
+func (r *replayCommand) flow(ctx context.Context, s *session, p *pipeline, sent *proof.Ledger) error {
 	if err := p.start(ctx, s.progress); err != nil {
 		return err
 	}
@@ -86,12 +85,12 @@ func (r *replayCommand) flow(ctx context.Context, s *session, p *pipeline, sent 
 	if err != nil {
 		return err
 	}
-	for _, line := range result.details {
+	for _, line := range result.Details {
 		fmt.Println("  " + line)
 	}
 	fmt.Printf("replay: frames=%d trades=%d snapshots=%d updates=%d gaps=%d dead_letters=%d unknown=%d\n",
-		result.frames, result.trades, result.snapshots, result.updates, result.gaps, result.deadLetters, unknown)
-	if result.lost != 0 || result.duplicated != 0 {
+		result.Frames, result.Trades, result.Snapshots, result.Updates, result.Gaps, result.DeadLetters, unknown)
+	if result.Lost != 0 || result.Duplicated != 0 {
 		return exitError{1}
 	}
 	return nil

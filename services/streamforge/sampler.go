@@ -86,8 +86,8 @@ type measuredLag struct {
 func newSampler(ctx context.Context, s *session) *sampler {
 	view := &sampler{
 		stack: s.stack, admin: s.admin, db: s.db, groups: s.groups(), tables: s.tables(), started: time.Now(),
-		logs: s.logs, latency: newLatencyProbe(s.db, "raw_trades", s.topicIDs["raw-trades"], func(partition int32) int64 {
-			return s.from[kafka.TopicPartition{Topic: "raw-trades", Partition: partition}]
+		logs: s.logs, latency: newLatencyProbe(s.db, "raw_trades", s.found.TopicIDs["raw-trades"], func(partition int32) int64 {
+			return s.found.Offsets[kafka.TopicPartition{Topic: "raw-trades", Partition: partition}]
 		}),
 	}
 	view.previous.At = view.started

@@ -14,13 +14,14 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/alecthomas/kong"
-	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/streamforge/proof"
 )
 
 // stackFlags choose a stack; every command that starts one has them.
@@ -43,9 +44,8 @@ type session struct {
 	kafka     kafka.ClientConfig
 	registry  registry.Config
 	logs      *logTail
-	// from and topicIDs are where and what the topics were when this pipeline began.
-	from     map[kafka.TopicPartition]int64
-	topicIDs map[string]uuid.UUID
+	// found are the topics as they were when this pipeline began.
+	found    proof.Beginning
 	kind     string
 	dir      string
 	began    time.Time // after whatever had to be fetched
@@ -140,7 +140,8 @@ func (s *session) start(ctx context.Context, cli *commandLine, flags stackFlags,
 	if err := s.apply(ctx, kind); err != nil {
 		return err
 	}
-	return s.markBeginning(ctx)
+	s.found, err = proof.Begin(ctx, s.admin)
+	return err
 }
 
 // occupy takes a use's folder for this process.
@@ -264,9 +265,30 @@ func (s *session) lag(ctx context.Context, prefix string) (int64, error) {
 	return total, nil
 }
 
+// prove compares the drained pipeline with the simulator's ledger; with live venues, the topics with the tables alone.
+func (s *session) prove(ctx context.Context, p *pipeline) (*proof.Result, error) {
+	if p.simulator == "" {
+		return s.proveAgainst(ctx, nil)
+	}
+	l, err := proof.ReadLedger(p.ledger())
+	if err != nil {
+		return nil, err
+	}
+	return s.proveAgainst(ctx, l)
+}
+
+func (s *session) proveAgainst(ctx context.Context, sent *proof.Ledger) (*proof.Result, error) {
+	client, err := registry.New(s.registry, prometheus.NewRegistry())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return proof.Prove(ctx, proof.Deps{Kafka: s.kafka, Registry: client, DB: s.db, Contracts: s.contracts}, s.found, sent)
+}
+
 // settled waits until no transaction is open on what the pipeline fills.
 func (s *session) settled(ctx context.Context) error {
-	return s.admin.AwaitCommitted(ctx, provenTopics...)
+	return s.admin.AwaitCommitted(ctx, proof.Topics()...)
 }
 
 // writeState tells other commands what runs.

@@ -1,39 +1,42 @@
-//go:build cgo
-
-package main
+// Package proof compares from end to end what a drained pipeline holds: what the simulator says it sent, what the topics
+// hold, offset by offset, and what the tables hold.
+package proof
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 
 	"github.com/google/uuid"
 
+	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
 	"github.com/streamforge/streamforge/services/internal/records"
-	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
-// proof is what a drained pipeline holds, compared from end to end: what the simulator says it sent, what the topics
-// hold, offset by offset, and what the tables hold.
-type proof struct {
+// Result is what was found.
+type Result struct {
 	// Counts of what the topics and tables hold.
-	frames, trades, books    int64
-	snapshots, updates, gaps int64
-	rows                     int64
-	deadLetters              int64
-	// restartGaps are GAP frames that a loader wrote at its start.
-	restartGaps int64
+	Frames, Trades, Books    int64
+	Snapshots, Updates, Gaps int64
+	Rows                     int64
+	DeadLetters              int64
+	// RestartGaps are GAP frames that a loader wrote at its start.
+	RestartGaps int64
 
-	// The verdict; rowDoubles are the part of duplicated that stands in tables alone.
-	lost, duplicated, rowDoubles int64
-	details                      []string
+	// The verdict; RowDoubles are the part of Duplicated that stands in tables alone.
+	Lost, Duplicated, RowDoubles int64
+	// Details say each fault in a line.
+	Details []string
 
-	// from is where each partition stood before this pipeline began: what is older is not its own.
-	from map[kafka.TopicPartition]int64
+	since  Beginning
+	values map[string]*subscription.Values
 
 	received       map[payload]int64
 	lastSequence   map[feedEpoch]int64
@@ -54,94 +57,124 @@ type feedEpoch struct {
 	epoch       int64
 }
 
-func (p *proof) fault(counter *int64, n int64, format string, args ...any) {
+func (p *Result) fault(counter *int64, n int64, format string, args ...any) {
 	*counter += n
-	p.details = append(p.details, fmt.Sprintf(format, args...))
+	p.Details = append(p.Details, fmt.Sprintf(format, args...))
 }
 
-// prove compares the drained pipeline with the simulator's ledger; with live venues, the topics with the tables alone.
-func (s *session) prove(ctx context.Context, p *pipeline) (*proof, error) {
-	if p.simulator == "" {
-		return s.proveAgainst(ctx, nil)
-	}
-	l, err := readLedger(p.ledger())
+// Beginning is what a pipeline found when it began: what is older is not its own.
+type Beginning struct {
+	TopicIDs map[string]uuid.UUID
+	// Offsets are where each partition stood.
+	Offsets map[kafka.TopicPartition]int64
+}
+
+// Begin notes where the topics stand; a cluster of one's own may hold older records.
+func Begin(ctx context.Context, admin *kafka.Admin) (Beginning, error) {
+	described, err := admin.Describe(ctx, Topics()...)
 	if err != nil {
-		return nil, err
+		return Beginning{}, err
 	}
-	return s.proveAgainst(ctx, l)
+	var parts []kafka.TopicPartition
+	for _, d := range described {
+		parts = append(parts, d.TopicPartitions()...)
+	}
+	ranges, err := admin.Offsets(ctx, parts, true)
+	if err != nil {
+		return Beginning{}, err
+	}
+	b := Beginning{TopicIDs: make(map[string]uuid.UUID, len(described)), Offsets: make(map[kafka.TopicPartition]int64, len(ranges))}
+	for topic, d := range described {
+		b.TopicIDs[topic] = d.ID
+	}
+	for part, r := range ranges {
+		b.Offsets[part] = r.Latest
+	}
+	return b, nil
 }
 
-// proveAgainst reads the topics and the tables and compares them with each other and with what was sent.
-func (s *session) proveAgainst(ctx context.Context, sent *ledger) (*proof, error) {
-	result := &proof{
-		from:     s.from,
+// Topics are what the pipeline fills.
+func Topics() []string {
+	return []string{"raw-frames", "raw-trades", "raw-orderbooks", "feed-gaps", "dead-letters"}
+}
+
+// Deps are what holds the pipeline's topics and tables.
+type Deps struct {
+	Kafka kafka.ClientConfig
+	// Registry tells how a record was written: a topic may hold records of several versions of its schema.
+	Registry  subscription.SchemaSource
+	DB        *sql.DB
+	Contracts []contract.Contract
+}
+
+// Prove compares the topics with each other, with the tables and, where the ledger is not nil, with what was sent. No
+// transaction may be open any more.
+func Prove(ctx context.Context, deps Deps, since Beginning, sent *Ledger) (*Result, error) {
+	result := &Result{
+		since:    since,
+		values:   map[string]*subscription.Values{},
 		received: map[payload]int64{}, tradeSeen: map[records.Coordinates]struct{}{},
 		offsets: map[string]*offsetSet{}, lastSequence: map[feedEpoch]int64{},
 		decoders: map[string]venue.Decoder{}, expectedTrades: map[records.Coordinates]struct{}{},
 	}
-	for _, topic := range provenTopics {
+	for _, topic := range Topics() {
 		result.offsets[topic] = newOffsetSet()
 	}
-	if err := kafka.ReadAll(ctx, s.kafka, provenTopics, result.record); err != nil {
+	for _, topic := range []string{"raw-frames", "raw-trades", "raw-orderbooks"} {
+		subject, err := schemas.Get(topic + "-value")
+		if err != nil {
+			return nil, err
+		}
+		own, err := schemas.SelfContained(subject)
+		if err != nil {
+			return nil, err
+		}
+		result.values[topic] = subscription.NewValues(deps.Registry, subject.Name, own)
+	}
+	take := func(r kafka.Record) error { return result.record(ctx, r) }
+	if err := kafka.ReadAll(ctx, deps.Kafka, Topics(), take); err != nil {
 		return nil, fmt.Errorf("reading the topics for the proof: %w", err)
 	}
 	result.compareFrames()
 	if sent != nil {
 		result.compareLedger(sent)
 	}
-	for _, c := range s.contracts {
+	for _, c := range deps.Contracts {
 		if c.Sink == nil {
 			continue
 		}
-		if err := s.compareTable(ctx, result, c.Topic.Name, c.Sink.Table); err != nil {
+		if err := result.compareTable(ctx, deps.DB, c.Topic.Name, c.Sink.Table); err != nil {
 			return nil, err
 		}
 	}
 	return result, nil
 }
 
-// provenTopics are what the pipeline fills.
-var provenTopics = []string{"raw-frames", "raw-trades", "raw-orderbooks", "feed-gaps", "dead-letters"}
-
-// markBeginning notes where the topics stand before the pipeline begins; a cluster of one's own may hold older records.
-func (s *session) markBeginning(ctx context.Context) error {
-	described, err := s.admin.Describe(ctx, provenTopics...)
-	if err != nil {
-		return err
+// Unreceived are the frames of a ledger that are not in raw-frames.
+func (p *Result) Unreceived(l *Ledger) (frames int64) {
+	for key, sent := range l.sent {
+		frames += max(0, sent-p.received[key])
 	}
-	var parts []kafka.TopicPartition
-	for _, d := range described {
-		parts = append(parts, d.TopicPartitions()...)
-	}
-	ranges, err := s.admin.Offsets(ctx, parts, true)
-	if err != nil {
-		return err
-	}
-	s.topicIDs = make(map[string]uuid.UUID, len(described))
-	for topic, d := range described {
-		s.topicIDs[topic] = d.ID
-	}
-	s.from = make(map[kafka.TopicPartition]int64, len(ranges))
-	for part, r := range ranges {
-		s.from[part] = r.Latest
-	}
-	return nil
+	return frames
 }
 
-func (p *proof) older(topic string, partition int32, offset int64) bool {
-	return offset < p.from[kafka.TopicPartition{Topic: topic, Partition: partition}]
+func (p *Result) older(topic string, partition int32, offset int64) bool {
+	return offset < p.since.Offsets[kafka.TopicPartition{Topic: topic, Partition: partition}]
 }
 
-func (p *proof) record(r kafka.Record) error {
+func (p *Result) record(ctx context.Context, r kafka.Record) error {
 	if p.older(r.Topic, r.Partition, r.Offset) {
 		return nil
 	}
 	if set := p.offsets[r.Topic]; set.add(r.Partition, r.Offset) {
 		return fmt.Errorf("BUG: the broker gave %s/%d offset %d twice", r.Topic, r.Partition, r.Offset)
 	}
-	_, body, err := registry.ParseWire(r.Value)
-	if err != nil {
-		return fmt.Errorf("%s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+	var body []byte
+	if values := p.values[r.Topic]; values != nil {
+		var err error
+		if body, err = values.Body(ctx, r.Value); err != nil {
+			return fmt.Errorf("%s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+		}
 	}
 	switch r.Topic {
 	case "raw-frames":
@@ -154,25 +187,25 @@ func (p *proof) record(r kafka.Record) error {
 		}
 		switch p.book.Kind {
 		case market.BookSnapshot:
-			p.snapshots++
+			p.Snapshots++
 		case market.BookUpdate:
-			p.updates++
+			p.Updates++
 		case market.BookGap:
 			if p.book.GapReason == string(market.GapDeadLetter) {
 				return nil // It tells of a dead letter, which is counted, and not of an event that could be read.
 			}
 		}
-		p.books++
+		p.Books++
 	case "feed-gaps":
-		p.gaps++
+		p.Gaps++
 	case "dead-letters":
-		p.deadLetters++
+		p.DeadLetters++
 	}
 	return nil
 }
 
 // rawFrame counts the venue's bytes and checks that a feed's sequence has no hole.
-func (p *proof) rawFrame(r kafka.Record, body []byte) error {
+func (p *Result) rawFrame(r kafka.Record, body []byte) error {
 	f := &p.frame
 	if err := f.DecodeAvro(body); err != nil {
 		return fmt.Errorf("%s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
@@ -183,13 +216,13 @@ func (p *proof) rawFrame(r kafka.Record, body []byte) error {
 		last = -1
 	}
 	if f.Sequence > last+1 {
-		p.fault(&p.lost, f.Sequence-last-1, "raw-frames/%d offset %d: sequence %d of feed %s after %d", r.Partition, r.Offset, f.Sequence, f.Feed, last)
+		p.fault(&p.Lost, f.Sequence-last-1, "raw-frames/%d offset %d: sequence %d of feed %s after %d", r.Partition, r.Offset, f.Sequence, f.Feed, last)
 	} else if f.Sequence <= last {
-		p.fault(&p.duplicated, 1, "raw-frames/%d offset %d: sequence %d of feed %s again, after %d", r.Partition, r.Offset, f.Sequence, f.Feed, last)
+		p.fault(&p.Duplicated, 1, "raw-frames/%d offset %d: sequence %d of feed %s again, after %d", r.Partition, r.Offset, f.Sequence, f.Feed, last)
 	}
 	p.lastSequence[slot] = max(last, f.Sequence)
 	if f.Kind == records.FrameData || f.Kind == records.FrameRESTSnapshot {
-		p.frames++
+		p.Frames++
 		p.received[payloadOf(f.Payload)]++
 	}
 	return p.decode(r)
@@ -197,7 +230,7 @@ func (p *proof) rawFrame(r kafka.Record, body []byte) error {
 
 // decode finds with this build's decoders what the parser must have made of a frame. The decoders are the parser's own;
 // what is proven is that the pipeline between raw-frames and the products lost and doubled nothing.
-func (p *proof) decode(r kafka.Record) error {
+func (p *Result) decode(r kafka.Record) error {
 	f := &p.frame
 	if _, ok := p.decoders[f.Venue]; !ok {
 		adapter, err := all.Get(f.Venue)
@@ -229,13 +262,13 @@ func (p *proof) decode(r kafka.Record) error {
 	return nil
 }
 
-func (p *proof) gapFrame() error {
+func (p *Result) gapFrame() error {
 	var gap market.Gap
 	if err := json.Unmarshal(p.frame.Payload, &gap); err != nil {
 		return fmt.Errorf("the payload of a GAP of feed %s: %w", p.frame.Feed, err)
 	}
 	if gap.Reason == market.GapLoaderRestart {
-		p.restartGaps++
+		p.RestartGaps++
 	}
 	if gap.Channel != string(venue.Trades) {
 		p.expectedBooks += int64(len(gap.VenueSymbols))
@@ -244,7 +277,7 @@ func (p *proof) gapFrame() error {
 }
 
 // compareFrames holds the parser's products against what raw-frames holds.
-func (p *proof) compareFrames() {
+func (p *Result) compareFrames() {
 	var missing int64
 	for at := range p.expectedTrades {
 		if _, ok := p.tradeSeen[at]; !ok {
@@ -252,34 +285,34 @@ func (p *proof) compareFrames() {
 		}
 	}
 	if missing > 0 {
-		p.fault(&p.lost, missing, "%d trades of raw-frames are not in raw-trades", missing)
+		p.fault(&p.Lost, missing, "%d trades of raw-frames are not in raw-trades", missing)
 	}
 	if extra := int64(len(p.tradeSeen)) - (int64(len(p.expectedTrades)) - missing); extra > 0 {
-		p.fault(&p.duplicated, extra, "%d records of raw-trades name no trade of raw-frames", extra)
+		p.fault(&p.Duplicated, extra, "%d records of raw-trades name no trade of raw-frames", extra)
 	}
-	if p.books < p.expectedBooks {
-		p.fault(&p.lost, p.expectedBooks-p.books, "raw-frames hold %d book events, raw-orderbooks %d", p.expectedBooks, p.books)
-	} else if p.books > p.expectedBooks {
-		p.fault(&p.duplicated, p.books-p.expectedBooks, "raw-frames hold %d book events, raw-orderbooks %d", p.expectedBooks, p.books)
+	if p.Books < p.expectedBooks {
+		p.fault(&p.Lost, p.expectedBooks-p.Books, "raw-frames hold %d book events, raw-orderbooks %d", p.expectedBooks, p.Books)
+	} else if p.Books > p.expectedBooks {
+		p.fault(&p.Duplicated, p.Books-p.expectedBooks, "raw-frames hold %d book events, raw-orderbooks %d", p.expectedBooks, p.Books)
 	}
 }
 
-func (p *proof) rawTrade(r kafka.Record, body []byte) error {
+func (p *Result) rawTrade(r kafka.Record, body []byte) error {
 	if err := p.trade.DecodeAvro(body); err != nil {
 		return fmt.Errorf("%s/%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
 	}
-	p.trades++
+	p.Trades++
 	at := p.trade.Frame
 	at.TopicID = [16]byte{} // one raw-frames topic is read here
 	if _, again := p.tradeSeen[at]; again {
-		p.fault(&p.duplicated, 1, "raw-trades/%d offset %d: item %d of raw-frames/%d offset %d again", r.Partition, r.Offset, p.trade.Frame.Item, p.trade.Frame.Partition, p.trade.Frame.Offset)
+		p.fault(&p.Duplicated, 1, "raw-trades/%d offset %d: item %d of raw-frames/%d offset %d again", r.Partition, r.Offset, p.trade.Frame.Item, p.trade.Frame.Partition, p.trade.Frame.Offset)
 	}
 	p.tradeSeen[at] = struct{}{}
 	return nil
 }
 
 // compareLedger holds the topics against the simulator's own count, as multisets of the bytes.
-func (p *proof) compareLedger(l *ledger) {
+func (p *Result) compareLedger(l *Ledger) {
 	var lost, extra int64
 	for key, sent := range l.sent {
 		lost += max(0, sent-p.received[key])
@@ -288,24 +321,24 @@ func (p *proof) compareLedger(l *ledger) {
 		extra += max(0, received-l.sent[key])
 	}
 	if lost > 0 {
-		p.fault(&p.lost, lost, "%d frames of the simulator's ledger (of %d) are not in raw-frames", lost, l.frames)
+		p.fault(&p.Lost, lost, "%d frames of the simulator's ledger (of %d) are not in raw-frames", lost, l.frames)
 	}
 	if extra > 0 {
-		p.fault(&p.duplicated, extra, "%d records of raw-frames (of %d) are more than the simulator's ledger holds", extra, p.frames)
+		p.fault(&p.Duplicated, extra, "%d records of raw-frames (of %d) are more than the simulator's ledger holds", extra, p.Frames)
 	}
 	if l.trades == 0 {
 		return // a recording says nothing of what its frames hold
 	}
 	if missing := l.trades - int64(len(p.tradeSeen)); missing > 0 {
-		p.fault(&p.lost, missing, "%d trades of the simulator's ledger (of %d) are not in raw-trades", missing, l.trades)
+		p.fault(&p.Lost, missing, "%d trades of the simulator's ledger (of %d) are not in raw-trades", missing, l.trades)
 	} else if missing < 0 {
-		p.fault(&p.duplicated, -missing, "raw-trades holds %d trades, the simulator's ledger %d", len(p.tradeSeen), l.trades)
+		p.fault(&p.Duplicated, -missing, "raw-trades holds %d trades, the simulator's ledger %d", len(p.tradeSeen), l.trades)
 	}
 }
 
 // compareTable holds a table against its topic, offset by offset.
-func (s *session) compareTable(ctx context.Context, p *proof, topic, table string) error {
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf("SELECT _partition, _offset FROM %s WHERE _topic_id = '%s'", table, s.topicIDs[topic]))
+func (p *Result) compareTable(ctx context.Context, db *sql.DB, topic, table string) error {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf("SELECT _partition, _offset FROM %s WHERE _topic_id = '%s'", table, p.since.TopicIDs[topic]))
 	if err != nil {
 		return fmt.Errorf("reading table %s for the proof: %w", table, err)
 	}
@@ -332,16 +365,16 @@ func (s *session) compareTable(ctx context.Context, p *proof, topic, table strin
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("reading table %s for the proof: %w", table, err)
 	}
-	p.rows += total
+	p.Rows += total
 	if missing := expected.count - (found.count - unexpected); missing > 0 {
-		p.fault(&p.lost, missing, "%d of %d records of %s are not in %s", missing, expected.count, topic, table)
+		p.fault(&p.Lost, missing, "%d of %d records of %s are not in %s", missing, expected.count, topic, table)
 	}
 	if doubled > 0 {
-		p.rowDoubles += doubled
-		p.fault(&p.duplicated, doubled, "%d rows of %s stand there twice", doubled, table)
+		p.RowDoubles += doubled
+		p.fault(&p.Duplicated, doubled, "%d rows of %s stand there twice", doubled, table)
 	}
 	if unexpected > 0 {
-		p.fault(&p.duplicated, unexpected, "%d rows of %s name offsets that %s does not hold", unexpected, table, topic)
+		p.fault(&p.Duplicated, unexpected, "%d rows of %s name offsets that %s does not hold", unexpected, table, topic)
 	}
 	return nil
 }

@@ -1,10 +1,9 @@
-//go:build cgo
-
-package main
+package proof
 
 import (
 	"bufio"
 	"fmt"
+	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -20,21 +19,22 @@ type payload struct {
 
 func payloadOf(b []byte) payload { return payload{hash: xxhash.Sum64(b), length: int64(len(b))} }
 
-// ledger is what the simulator wrote down of what it sent, line by line: connection, index, kind (F a WebSocket
+// Ledger is what the simulator wrote down of what it sent, line by line: connection, index, kind (F a WebSocket
 // message, S a REST body), xxhash64 of the bytes, their length, and the trades and book updates that it put into them.
-type ledger struct {
+type Ledger struct {
 	sent            map[payload]int64
 	frames          int64
 	trades, updates int64
 }
 
-func readLedger(path string) (*ledger, error) {
+// ReadLedger reads the file that the simulator was told to write.
+func ReadLedger(path string) (*Ledger, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the simulator's ledger: %w", err)
 	}
 	defer f.Close()
-	l := &ledger{sent: map[payload]int64{}}
+	l := &Ledger{sent: map[payload]int64{}}
 	scanner := bufio.NewScanner(f)
 	for line := 1; scanner.Scan(); line++ {
 		if err := l.add(scanner.Text()); err != nil {
@@ -44,7 +44,7 @@ func readLedger(path string) (*ledger, error) {
 	return l, scanner.Err()
 }
 
-func (l *ledger) add(line string) error {
+func (l *Ledger) add(line string) error {
 	fields := strings.Fields(line)
 	if len(fields) < 7 || strings.HasPrefix(line, "#") {
 		if strings.HasPrefix(line, "#") || len(fields) == 0 {
@@ -70,4 +70,17 @@ func (l *ledger) add(line string) error {
 	l.trades += numbers[1]
 	l.updates += numbers[2]
 	return nil
+}
+
+// Sent is the ledger of payloads that were sent otherwise, those of a recording: nothing is said of what they hold.
+func Sent(payloads iter.Seq2[[]byte, error]) (*Ledger, error) {
+	l := &Ledger{sent: map[payload]int64{}}
+	for body, err := range payloads {
+		if err != nil {
+			return nil, err
+		}
+		l.sent[payloadOf(body)]++
+		l.frames++
+	}
+	return l, nil
 }

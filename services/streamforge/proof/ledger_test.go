@@ -1,6 +1,4 @@
-//go:build cgo
-
-package main
+package proof
 
 import (
 	"os"
@@ -16,7 +14,7 @@ func TestLedgerCountsFramesAndBodiesAndSkipsTheRest(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := readLedger(path)
+	l, err := ReadLedger(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +28,7 @@ func TestALedgerThatIsNotOneIsAnErrorWithItsLine(t *testing.T) {
 	if err := os.WriteFile(path, []byte("1 0 F zz 10 2 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readLedger(path); err == nil {
+	if _, err := ReadLedger(path); err == nil {
 		t.Fatal("no error")
 	}
 }
@@ -60,11 +58,11 @@ func TestOffsetSetIsASet(t *testing.T) {
 }
 
 func TestProofFindsWhatIsLostAndWhatIsDoubled(t *testing.T) {
-	sent := &ledger{sent: map[payload]int64{{1, 1}: 2, {2, 1}: 1, {3, 1}: 1}, frames: 4}
-	p := &proof{received: map[payload]int64{{1, 1}: 1, {2, 1}: 2, {3, 1}: 1}}
+	sent := &Ledger{sent: map[payload]int64{{1, 1}: 2, {2, 1}: 1, {3, 1}: 1}, frames: 4}
+	p := &Result{received: map[payload]int64{{1, 1}: 1, {2, 1}: 2, {3, 1}: 1}}
 	p.compareLedger(sent)
-	if p.lost != 1 || p.duplicated != 1 || len(p.details) != 2 {
-		t.Fatalf("lost %d duplicated %d: %v", p.lost, p.duplicated, p.details)
+	if p.Lost != 1 || p.Duplicated != 1 || len(p.Details) != 2 {
+		t.Fatalf("lost %d duplicated %d: %v", p.Lost, p.Duplicated, p.Details)
 	}
 }
 
@@ -73,7 +71,7 @@ func FuzzLedgerLine(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		l := &ledger{sent: map[payload]int64{}}
+		l := &Ledger{sent: map[payload]int64{}}
 		if err := l.add(line); err != nil && len(l.sent) > 0 {
 			t.Fatalf("%q was counted although it is bad: %v", line, err)
 		}
