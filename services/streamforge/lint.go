@@ -15,6 +15,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
+	"github.com/streamforge/streamforge/services/internal/governance/migration"
 )
 
 type contractsCommand struct {
@@ -39,7 +40,7 @@ func (l *lintCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	options := []contract.Option{contract.WithSink(ddl.Mappable), contract.WithToday(time.Now())}
+	options := []contract.Option{contract.WithSink(ddl.Mappable), contract.WithMigrations(migration.Judge), contract.WithToday(time.Now())}
 	remark := ""
 	versions, err := versionsOf(ctx, dir, subjects)
 	if err == nil {

@@ -60,7 +60,7 @@ func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 }
 
 func loadConsumers(fsys fs.FS) ([]Consumer, Problems, error) {
-	return loadEach(fsys, "consumer", ParseConsumer)
+	return loadEach(fsys, "consumer", "consumers/*.yaml", ParseConsumer)
 }
 
 // ParseConsumer reads one declaration; name is its path below contracts/.

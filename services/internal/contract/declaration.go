@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// declaration is what every file has that says one thing in its own form: a consumer, a producer, a waiver.
+// declaration is what every file has that says one thing in its own form: a consumer, a producer, a waiver, a migration.
 type declaration struct {
 	kind string // "consumer": the form's name and the first word of a problem
 	file string // the path below contracts/
 	doc  *document
 }
 
-// loadEach reads <kind>s/*.yaml, sorted by file, with the kind's own parser. Files with problems are left out.
-func loadEach[T any](fsys fs.FS, kind string, parse func(name string, text []byte) (T, Problems)) ([]T, Problems, error) {
-	names, err := fs.Glob(fsys, kind+"s/*.yaml")
+// loadEach reads the files of a kind, sorted, with the kind's own parser. Files with problems are left out.
+func loadEach[T any](fsys fs.FS, kind, files string, parse func(name string, text []byte) (T, Problems)) ([]T, Problems, error) {
+	names, err := fs.Glob(fsys, files)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing %ss: %w", kind, err)
 	}
@@ -57,8 +57,10 @@ func declare(kind, name string, text []byte, into any) (declaration, Problems) {
 	return d, nil
 }
 
-// base is the file's name without its ending.
-func (d declaration) base() string { return strings.TrimSuffix(path.Base(d.file), ".yaml") }
+// base is the file's name without its ending, and without its kind where that is a part of the name.
+func (d declaration) base() string {
+	return strings.TrimSuffix(strings.TrimSuffix(path.Base(d.file), ".yaml"), "."+d.kind)
+}
 
 func (d declaration) subject() string { return d.kind + " " + d.base() }
 

@@ -33,9 +33,10 @@ func WithToday(today time.Time) Option {
 }
 
 type linter struct {
-	sink     func(Contract, string) error
-	versions func(string) []*avro.Schema
-	today    time.Time
+	sink      func(Contract, string) error
+	versions  func(string) []*avro.Schema
+	today     time.Time
+	migration func(m Migration, from, to string) []RuleFault
 }
 
 func newLinter(options []Option) linter {
@@ -46,7 +47,7 @@ func newLinter(options []Option) linter {
 	return l
 }
 
-// Lint loads contracts, consumers, producers and waivers and compares them with each other and with the schemas. The error is Problems.
+// Lint loads contracts, consumers, producers, waivers and migrations and compares them with each other and with the schemas. The error is Problems.
 func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	l := newLinter(options)
 	files, err := contractFiles(fsys)
@@ -81,6 +82,12 @@ func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	}
 	problems = append(problems, found...)
 	problems = append(problems, l.lintWaivers(waivers, all, subjects)...)
+	migrations, found, err := loadMigrations(fsys)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, found...)
+	problems = append(problems, l.lintMigrations(migrations, all, subjects)...)
 	return problems.Err()
 }
 

@@ -70,7 +70,7 @@ func contractFiles(fsys fs.FS) ([]string, error) {
 	var kept []string
 	for _, name := range names {
 		domain := path.Dir(name)
-		if domain == "consumers" || domain == "producers" || domain == "waivers" || strings.HasSuffix(name, ".migration.yaml") {
+		if domain == "consumers" || domain == "producers" || domain == "waivers" || strings.HasSuffix(name, migrationEnding) {
 			continue
 		}
 		kept = append(kept, name)

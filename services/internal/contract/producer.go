@@ -36,7 +36,7 @@ func LoadProducers(fsys fs.FS, contracts []Contract, consumers []Consumer) ([]Pr
 }
 
 func loadProducers(fsys fs.FS) ([]Producer, Problems, error) {
-	return loadEach(fsys, "producer", ParseProducer)
+	return loadEach(fsys, "producer", "producers/*.yaml", ParseProducer)
 }
 
 // ParseProducer reads one declaration; name is its path below contracts/.

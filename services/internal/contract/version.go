@@ -40,6 +40,19 @@ func (c Contract) CheckVersion(base Contract, schemaChanged bool) (r rule.Rule, 
 	return "", "", ""
 }
 
+// before is the id of the major version before this one; empty for the first.
+func (c Contract) before() string {
+	major, _, _ := numbers(c.Version)
+	id, _, _ := strings.Cut(c.ID, ".v")
+	switch major {
+	case 0, 1:
+		return ""
+	case 2:
+		return id
+	}
+	return id + ".v" + strconv.Itoa(major-1)
+}
+
 // CheckNewVersion looks at the version of a product that the base does not have: a new major is the next one of a product
 // that exists, and begins at .0.
 func (c Contract) CheckNewVersion(base []Contract) (r rule.Rule, what, do string) {
@@ -50,10 +63,7 @@ func (c Contract) CheckNewVersion(base []Contract) (r rule.Rule, what, do string
 	if major == 1 {
 		return "", "", ""
 	}
-	before, _, _ := strings.Cut(c.ID, ".v")
-	if major > 2 {
-		before += ".v" + strconv.Itoa(major-1)
-	}
+	before := c.before()
 	if _, ok := Find(base, before); !ok {
 		return rule.VersionNotRaised, fmt.Sprintf("%s is major version %d and there is no %s before it", c.ID, major, before), "number major versions without a gap"
 	}

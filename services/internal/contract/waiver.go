@@ -49,7 +49,7 @@ func LoadWaivers(fsys fs.FS) ([]Waiver, error) {
 }
 
 func loadWaivers(fsys fs.FS) ([]Waiver, Problems, error) {
-	return loadEach(fsys, "waiver", ParseWaiver)
+	return loadEach(fsys, "waiver", "waivers/*.yaml", ParseWaiver)
 }
 
 // ParseWaiver reads one waiver; name is its path below contracts/.
