@@ -75,8 +75,11 @@ type Table struct {
 	Columns []ddl.ExistingColumn
 	// SortingKey and PartitionKey are expressions without outer parentheses.
 	SortingKey, PartitionKey string
-	// EngineFull ends with the TTL and the settings.
-	EngineFull string
+	// Engine is MergeTree, View, …; EngineFull ends with the TTL and the settings.
+	Engine, EngineFull string
+	Comment            string
+	// Created is the statement that would make it.
+	Created string
 }
 
 // Config says how a cluster differs from the contracts on purpose.

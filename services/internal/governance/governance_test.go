@@ -217,7 +217,7 @@ func (w *world) Exec(_ context.Context, statement string) error {
 			}
 			text := must(schemas.SelfContained(must(schemas.Get(c.Subject))))
 			made := governance.Table{
-				SortingKey: strings.Join(c.Sink.OrderBy, ", "), PartitionKey: c.Sink.PartitionBy,
+				SortingKey: strings.Join(c.Sink.OrderBy, ", "), PartitionKey: c.Sink.PartitionBy, Engine: "MergeTree", Comment: c.Purpose,
 				EngineFull: fmt.Sprintf("MergeTree ORDER BY x TTL toDateTime(%s) + toIntervalDay(%d) SETTINGS non_replicated_deduplication_window = %d, index_granularity = 8192",
 					c.Sink.TimeColumn, c.Sink.TTLDays, ddl.DefaultDedupWindow),
 			}
@@ -719,6 +719,61 @@ func TestADenialThatOverrulesWhatContractsGiveIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatATableHasBesideItsColumnsIsNamed: the answers are recorded from ClickHouse 26.5.
+func TestWhatATableHasBesideItsColumnsIsNamed(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	if _, err := g.PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	table := w.tables["raw_trades"]
+	table.Created = "CREATE TABLE market.raw_trades (`venue` LowCardinality(String) COMMENT 'it\\'s (one), `price` Decimal(38, 18) TTL x', " +
+		"`price` Decimal(38, 18) COMMENT 'Price' TTL toDateTime(received_at) + toIntervalDay(1), INDEX i price TYPE minmax GRANULARITY 1, " +
+		"PROJECTION p (SELECT count() GROUP BY venue), CONSTRAINT c CHECK price > 0) ENGINE = MergeTree ORDER BY venue TTL toDateTime(received_at) + toIntervalDay(30)"
+	table.EngineFull = "MergeTree ORDER BY venue TTL toDateTime(received_at) + toIntervalDay(30), toDateTime(received_at) + toIntervalDay(1) WHERE venue = 'binance' " +
+		"SETTINGS replicated_deduplication_window = 10000, non_replicated_deduplication_window = 5, index_granularity = 8192"
+	table.Comment = "mine"
+	table.Columns = slices.Clone(table.Columns)
+	for i, c := range table.Columns {
+		switch c.Name {
+		case "received_at":
+			table.Columns[i].Codec = "CODEC(ZSTD(9))"
+		case "quantity":
+			table.Columns[i].Comment, table.Columns[i].Codec = "", "CODEC(ZSTD(1))"
+		}
+	}
+	w.tables["raw_trades"] = table
+	p := planOf(t, g)
+	var lines []string
+	for _, s := range p.Steps {
+		_, sql, _ := strings.Cut(s.SQL, "`raw_trades` ")
+		lines = append(lines, s.Setting+": "+s.From+" → "+s.To+": "+sql)
+	}
+	for _, n := range p.Notes {
+		lines = append(lines, n.Object+": "+n.Text)
+	}
+	if d := cmp.Diff([]string{
+		"comment: mine → Every trade of every configured venue and symbol, once, exact to the last digit.: MODIFY COMMENT 'Every trade of every configured venue and symbol, once, exact to the last digit.'",
+		"TTL of price: toDateTime(received_at) + toIntervalDay(1) → : MODIFY COLUMN `price` REMOVE TTL",
+		"comment of quantity:  → Quantity in the base currency (contracts where the venue trades in contracts), exact.: COMMENT COLUMN `quantity` 'Quantity in the base currency (contracts where the venue trades in contracts), exact.'",
+		"codec of quantity: ZSTD(1) → : MODIFY COLUMN `quantity` REMOVE CODEC",
+		"codec of received_at: ZSTD(9) → Delta(8), LZ4: MODIFY COLUMN `received_at` CODEC(Delta(8), LZ4)",
+		"TTL: toDateTime(received_at) + toIntervalDay(30), toDateTime(received_at) + toIntervalDay(1) WHERE venue = 'binance' → 30 days after received_at: MODIFY TTL toDateTime(`received_at`) + INTERVAL 30 DAY",
+		"non_replicated_deduplication_window: 5 → 10000: MODIFY SETTING non_replicated_deduplication_window = 10000",
+		"raw_trades: index i price TYPE minmax GRANULARITY 1, which no contract says; it is left alone",
+		"raw_trades: projection p (SELECT count() GROUP BY venue), which no contract says; it is left alone",
+		"raw_trades: constraint c CHECK price > 0, which no contract says: it refuses rows; it is left alone",
+	}, lines); d != "" {
+		t.Error(d)
+	}
+
+	table.Engine = "ReplacingMergeTree"
+	w.tables["raw_trades"] = table
+	if p = planOf(t, g); len(p.Steps) != 0 || len(p.Refused) != 1 || !strings.HasPrefix(p.Refused[0].Reason, "it is a ReplacingMergeTree") {
+		t.Errorf("plan:\n%s", p)
+	}
+}
+
 func TestWhatSomebodySetForATopicIsTold(t *testing.T) {
 	w := newWorld()
 	g := newGovernance(t, w, nil)
@@ -842,6 +897,17 @@ func TestARegistrationIsTheRegistrysPartAndColumns(t *testing.T) {
 		t.Errorf("plan:\n%s", p)
 	}
 	if p := without(true); p.ExitCode() != governance.ExitChanges || len(p.Steps) != 1 || !strings.Contains(p.String(), "note table feed_gaps: before the first record") {
+		t.Errorf("plan:\n%s", p)
+	}
+
+	// A version that somebody registered by hand and that no table holds is a refusal and no error.
+	text := must(schemas.Get("feed-gaps-value")).Text
+	at := strings.LastIndex(text, "]")
+	w.subjects["feed-gaps-value"] = append(w.subjects["feed-gaps-value"], text[:at]+`, {"name": "odd", "type": ["int", "string"], "default": 1}`+text[at:])
+	if p := without(false); p.ExitCode() != governance.ExitRefused || !strings.Contains(p.String(), "version 2 of feed-gaps-value, the latest, has no table to compare with") {
+		t.Errorf("plan:\n%s", p)
+	}
+	if p := without(true); p.ExitCode() != governance.ExitChanges || !strings.Contains(p.String(), "note table feed_gaps: SINK=later promises") {
 		t.Errorf("plan:\n%s", p)
 	}
 }

@@ -3,9 +3,7 @@ package governance
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
@@ -66,8 +64,16 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 		p.step(Step{Kind: KindTable, Action: ActionCreate, Object: c.Sink.Table, What: "create", SQL: statement})
 		return nil
 	}
+	if !slices.Contains(engines, existing.Engine) {
+		p.refuse(KindTable, c.Sink.Table, fmt.Sprintf("it is a %s; rows of %s need a MergeTree, which drops and merges none of them", existing.Engine, c.ID),
+			"rename it away and apply again, which makes the table")
+		return nil
+	}
 	before := len(p.Steps) + len(p.Refused)
 	if err := g.compareColumns(ctx, p, c, spec, existing.Columns); err != nil {
+		return err
+	}
+	if err := g.compareWords(p, c, spec, existing); err != nil {
 		return err
 	}
 	compareStorage(p, spec, existing, g.config.DDL)
@@ -95,7 +101,7 @@ func (g *Governance) compareColumns(ctx context.Context, p *Plan, c contract.Con
 		p.refuse(KindTable, c.Sink.Table, strings.ReplaceAll(err.Error(), "\n", "; "), "see contracts/"+c.File)
 	}
 	for _, statement := range statements {
-		p.step(Step{Kind: KindTable, Action: ActionAlter, Object: c.Sink.Table, What: "alter", SQL: statement})
+		p.step(Step{Kind: KindTable, Action: ActionAlter, Object: c.Sink.Table, What: brief(statement), SQL: statement})
 	}
 	for _, have := range existing {
 		if !slices.ContainsFunc(wanted, func(w ddl.Column) bool { return w.Name == have.Name }) {
@@ -165,11 +171,15 @@ func (g *Governance) columnsFromVersions(ctx context.Context, p *Plan) error {
 		if c.Sink == nil || g.deps.Registry == nil {
 			continue
 		}
-		statements, err := g.statementsSince(ctx, c)
+		statements, refused, err := g.statementsSince(ctx, c)
 		if err != nil {
 			return fmt.Errorf("contract %s: %w", c.ID, err)
 		}
 		switch {
+		case refused != nil && g.config.SinkLater:
+			p.note(KindTable, c.Sink.Table, "SINK=later promises that somebody else sees to it: %s", strings.ReplaceAll(refused.Error(), "\n", "; "))
+		case refused != nil:
+			p.refuse(KindTable, c.Sink.Table, strings.ReplaceAll(refused.Error(), "\n", "; "), "see contracts/"+c.File)
 		case len(statements) == 0:
 		case g.config.SinkLater:
 			p.note(KindTable, c.Sink.Table, "before the first record of the new version, as SINK=later promises: %s", strings.Join(statements, "; "))
@@ -181,28 +191,32 @@ func (g *Governance) columnsFromVersions(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-func (g *Governance) statementsSince(ctx context.Context, c contract.Contract) ([]string, error) {
+// statementsSince are what a table needs that was made for the latest registered version; refused says why no statement may
+// bring it there.
+func (g *Governance) statementsSince(ctx context.Context, c contract.Contract) (statements []string, refused, err error) {
 	versions, err := g.deps.Registry.LiveVersions(ctx, c.Subject)
 	if err != nil || len(versions) == 0 {
-		return nil, err // A new product's table is made whole by apply.
+		return nil, nil, err // A new product's table is made whole by apply.
 	}
 	spec, err := ddl.SpecOf(c, "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text, err := g.schemaOf(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	wanted, err := ddl.ColumnsOf(text, spec.Columns)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	before, err := ddl.ColumnsOf(versions[len(versions)-1].Text, optionsWithin(spec.Columns, versions[len(versions)-1].Text))
+	latest := versions[len(versions)-1]
+	before, err := ddl.ColumnsOf(latest.Text, optionsWithin(spec.Columns, latest.Text))
 	if err != nil {
-		return nil, fmt.Errorf("version %d of %s: %w", versions[len(versions)-1].Version, c.Subject, err)
+		return nil, fmt.Errorf("version %d of %s, the latest, has no table to compare with: %w", latest.Version, c.Subject, err), nil
 	}
-	return ddl.Alter(spec, ddl.Existing(before), wanted, g.config.DDL)
+	statements, refused = ddl.Alter(spec, ddl.Existing(before), wanted, g.config.DDL)
+	return statements, refused, nil
 }
 
 // optionsWithin leaves out what the contract says about columns that an earlier version did not have.
@@ -219,75 +233,6 @@ func optionsWithin(options map[string]ddl.ColumnOptions, schemaText string) map[
 		}
 	}
 	return within
-}
-
-var (
-	ttlOf    = regexp.MustCompile(`TTL toDateTime\(([^)]*)\) \+ toIntervalDay\((\d+)\)`)
-	anyTTL   = regexp.MustCompile(` TTL (.*?)( SETTINGS |$)`)
-	windowOf = regexp.MustCompile(`replicated_deduplication_window = (\d+)`)
-)
-
-// compareStorage looks at what is not a column: the keys, which ClickHouse cannot change, the TTL and the window in which a
-// repeated insert is recognised, which it can.
-func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
-	const instead = "make a new table and copy the rows, or set the contract right"
-	if plain(have.SortingKey) != plain(spec.OrderBy) {
-		p.refuse(KindTable, spec.Table, fmt.Sprintf("the table has ORDER BY (%s), its contract says (%s)", have.SortingKey, spec.OrderBy), instead)
-	}
-	if plain(have.PartitionKey) != plain(spec.PartitionBy) {
-		p.refuse(KindTable, spec.Table, fmt.Sprintf("the table has PARTITION BY %s, its contract says %s", have.PartitionKey, spec.PartitionBy), instead)
-	}
-	prefix := "ALTER TABLE " + spec.Name()
-	if options.Cluster != "" {
-		prefix += " ON CLUSTER " + ddl.QuoteName(options.Cluster)
-	}
-	days := strconv.Itoa(spec.TTLDays)
-	if m := ttlOf.FindStringSubmatch(have.EngineFull); m == nil || plain(m[1]) != spec.TTLColumn || m[2] != days {
-		from := "none"
-		if m := anyTTL.FindStringSubmatch(have.EngineFull); m != nil {
-			from = m[1]
-		}
-		p.step(Step{
-			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: "TTL", From: from, To: days + " days after " + spec.TTLColumn,
-			What: fmt.Sprintf("TTL: %s → %s days after %s (older rows go)", from, days, spec.TTLColumn),
-			SQL:  fmt.Sprintf("%s MODIFY TTL toDateTime(%s) + INTERVAL %s DAY", prefix, ddl.QuoteName(spec.TTLColumn), days),
-		})
-	}
-	window := strconv.Itoa(spec.DedupWindow)
-	if m := windowOf.FindStringSubmatch(have.EngineFull); m == nil || m[1] != window {
-		from, setting := "none", "non_replicated_deduplication_window"
-		if m != nil {
-			from = m[1]
-		}
-		if options.Cluster != "" {
-			setting = "replicated_deduplication_window"
-		}
-		p.step(Step{
-			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: setting, From: from, To: window,
-			What: fmt.Sprintf("%s: %s → %s", setting, from, window), SQL: prefix + " MODIFY SETTING " + setting + " = " + window,
-		})
-	}
-}
-
-// plain takes quotes, blanks and a pair of parentheses around the whole out, so that only what differs differs.
-func plain(expression string) string {
-	s := strings.NewReplacer("`", "", " ", "", "\n", "").Replace(expression)
-	if len(s) < 2 || s[0] != '(' || s[len(s)-1] != ')' {
-		return s
-	}
-	depth := 0
-	for i, c := range s {
-		switch c {
-		case '(':
-			depth++
-		case ')':
-			depth--
-		}
-		if depth == 0 && i < len(s)-1 { // (a), (b)
-			return s
-		}
-	}
-	return s[1 : len(s)-1]
 }
 
 func (g *Governance) schemaOf(c contract.Contract) (string, error) {

@@ -13,13 +13,19 @@ type ExistingColumn struct {
 	DefaultKind string
 	// Default is the expression, in ClickHouse's words; empty for none.
 	Default string
+	// Codec is CODEC(…), empty for the table's own.
+	Codec   string
+	Comment string
 }
 
 // Existing is what a table looks like that was made with these columns: for a comparison of two schemas without a server.
 func Existing(columns []Column) []ExistingColumn {
 	existing := make([]ExistingColumn, len(columns))
 	for i, c := range columns {
-		existing[i] = ExistingColumn{Name: c.Name, Type: c.Type.String(), Default: c.Default}
+		existing[i] = ExistingColumn{Name: c.Name, Type: c.Type.String(), Default: c.Default, Comment: c.Comment}
+		if c.Codec != "" {
+			existing[i].Codec = "CODEC(" + c.Codec + ")"
+		}
 		if c.Default != "" {
 			existing[i].DefaultKind = "DEFAULT"
 		}

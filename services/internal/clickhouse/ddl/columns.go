@@ -48,7 +48,7 @@ func Meta() []Column {
 	return []Column{
 		{Name: MetaTopicID, Type: Simple("UUID"), Comment: "Kafka's id of the topic that the row was read from; a recreated topic has another."},
 		{Name: MetaPartition, Type: Simple("Int32"), Comment: "Partition of the row's record."},
-		{Name: MetaOffset, Type: Simple("Int64"), Codec: "Delta, LZ4", Comment: "Offset of the row's record."},
+		{Name: MetaOffset, Type: Simple("Int64"), Codec: "Delta(8), LZ4", Comment: "Offset of the row's record."},
 		{Name: MetaSchemaID, Type: Simple("UInt32"), Comment: "The registry's id of the schema that the record was written with."},
 	}
 }

@@ -132,15 +132,15 @@ func (t tables) Normal(ctx context.Context, expression string) (string, error) {
 func (t tables) Describe(ctx context.Context, database, table string) (governance.Table, error) {
 	var found governance.Table
 	where := " WHERE database = " + ddl.QuoteString(database)
-	err := t.each(ctx, "SELECT sorting_key, partition_key, engine_full FROM system.tables"+where+" AND name = "+ddl.QuoteString(table), func(rows driver.Rows) error {
-		return rows.Scan(&found.SortingKey, &found.PartitionKey, &found.EngineFull)
+	err := t.each(ctx, "SELECT sorting_key, partition_key, engine, engine_full, comment, create_table_query FROM system.tables"+where+" AND name = "+ddl.QuoteString(table), func(rows driver.Rows) error {
+		return rows.Scan(&found.SortingKey, &found.PartitionKey, &found.Engine, &found.EngineFull, &found.Comment, &found.Created)
 	})
 	if err != nil {
 		return found, fmt.Errorf("reading system.tables of %s.%s: %w", database, table, err)
 	}
-	err = t.each(ctx, "SELECT name, type, default_kind, default_expression FROM system.columns"+where+" AND table = "+ddl.QuoteString(table)+" ORDER BY position", func(rows driver.Rows) error {
+	err = t.each(ctx, "SELECT name, type, default_kind, default_expression, compression_codec, comment FROM system.columns"+where+" AND table = "+ddl.QuoteString(table)+" ORDER BY position", func(rows driver.Rows) error {
 		var c ddl.ExistingColumn
-		err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind, &c.Default)
+		err := rows.Scan(&c.Name, &c.Type, &c.DefaultKind, &c.Default, &c.Codec, &c.Comment)
 		found.Columns = append(found.Columns, c)
 		return err
 	})

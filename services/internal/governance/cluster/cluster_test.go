@@ -212,14 +212,22 @@ func driftIsNamedAndMended(t *testing.T, s stack, g *governance.Governance) {
 	must(s.admin.DeleteACLs(ctx, parsers))
 	for _, statement := range []string{
 		"ALTER TABLE raw_trades DROP COLUMN taker_side",
-		"ALTER TABLE raw_trades MODIFY TTL toDateTime(received_at) + INTERVAL 3 DAY",
+		"ALTER TABLE raw_trades MODIFY TTL toDateTime(received_at) + INTERVAL 30 DAY, toDateTime(received_at) + INTERVAL 3 DAY DELETE WHERE venue = 'a'",
+		"ALTER TABLE raw_trades MODIFY COLUMN quantity TTL toDateTime(received_at) + INTERVAL 3 DAY",
+		"ALTER TABLE raw_trades MODIFY COLUMN quantity CODEC(ZSTD(9))",
+		"ALTER TABLE raw_trades COMMENT COLUMN price 'it''s mine, TTL (1'",
+		"ALTER TABLE raw_trades MODIFY COMMENT ''",
 		"ALTER TABLE raw_trades MODIFY SETTING non_replicated_deduplication_window = 10",
 	} {
 		must(s.database.Exec(ctx, statement))
 	}
 	want := []string{
-		"table raw_trades: alter ADD COLUMN IF NOT EXISTS `taker_side` Enum8('UNKNOWN' = 0, 'BUY' = 1, 'SELL' = 2) COMMENT 'The side of the order that took liquidity.' AFTER `quantity`",
-		"table raw_trades: TTL: toDateTime(received_at) + toIntervalDay(3) → 30 days after received_at (older rows go) MODIFY TTL toDateTime(`received_at`) + INTERVAL 30 DAY",
+		"table raw_trades: add column taker_side ADD COLUMN IF NOT EXISTS `taker_side` Enum8('UNKNOWN' = 0, 'BUY' = 1, 'SELL' = 2) COMMENT 'The side of the order that took liquidity.' AFTER `quantity`",
+		"table raw_trades: comment: (none) → Every trade of every configured venue and symbol, once, exact to the last digit. MODIFY COMMENT 'Every trade of every configured venue and symbol, once, exact to the last digit.'",
+		"table raw_trades: comment of price: it's mine, TTL (1 → Price in the quote currency, exact. COMMENT COLUMN `price` 'Price in the quote currency, exact.'",
+		"table raw_trades: codec of quantity: ZSTD(9) → (none) MODIFY COLUMN `quantity` REMOVE CODEC",
+		"table raw_trades: TTL of quantity: toDateTime(received_at) + toIntervalDay(3) → (none) MODIFY COLUMN `quantity` REMOVE TTL",
+		"table raw_trades: TTL: toDateTime(received_at) + toIntervalDay(30), toDateTime(received_at) + toIntervalDay(3) WHERE venue = 'a' → 30 days after received_at (older rows go) MODIFY TTL toDateTime(`received_at`) + INTERVAL 30 DAY",
 		"table raw_trades: non_replicated_deduplication_window: 10 → 10000 MODIFY SETTING non_replicated_deduplication_window = 10000",
 		"compatibility raw-trades-value: BACKWARD → FULL_TRANSITIVE ",
 		"acl User:parser: grant 1 right(s) [User:parser may READ topic raw-frames]",
@@ -237,20 +245,23 @@ func driftIsNamedAndMended(t *testing.T, s stack, g *governance.Governance) {
 	}
 
 	for _, statement := range []string{
-		"ALTER TABLE raw_trades ADD COLUMN mine UInt8", "ALTER TABLE feed_gaps MODIFY COLUMN missing Nullable(Int32)",
+		"ALTER TABLE raw_trades ADD COLUMN mine UInt8", "ALTER TABLE raw_trades ADD CONSTRAINT positive CHECK price > 0", "ALTER TABLE feed_gaps MODIFY COLUMN missing Nullable(Int32)",
 		"CREATE TABLE mine (n UInt8) ENGINE = MergeTree ORDER BY n",
 	} {
 		must(s.database.Exec(ctx, statement))
 	}
 	must(s.admin.Create(ctx, []kafka.NewTopic{{Name: "mine", Partitions: 1}}))
+	must(s.admin.AlterConfigs(ctx, "raw-trades", map[string]string{"segment.ms": "600000"}))
 	must(s.admin.CreateACLs(ctx, kafka.ACL{Principal: "User:me", Host: "*", Resource: "TOPIC", Name: "mine", Operation: "ALL"}))
 	_, _, err := s.registry.Register(ctx, schemas.Subject{Name: "mine-value", Path: "mine.avsc", Text: `"int"`})
 	must(err)
 	notes := []governance.Note{
 		{Kind: "table", Object: "raw_trades", Text: "column mine (UInt8) is of no field of schemas for raw-trades-value; it is left alone"},
+		{Kind: "table", Object: "raw_trades", Text: "constraint positive CHECK price > 0, which no contract says: it refuses rows; it is left alone"},
 		{Kind: "table", Object: "mine", Text: "no contract names it; it is left alone"},
 		{Kind: "subject", Object: "mine-value", Text: "no contract names it and no schema here is of it; it is left alone"},
 		{Kind: "acl", Object: "User:me", Text: "may ALL topic mine; no contract names this principal, it is left alone"},
+		{Kind: "topic", Object: "raw-trades", Text: "somebody set segment.ms to 600000, which no contract says; it is left alone"},
 		{Kind: "topic", Object: "mine", Text: "no contract names it; it is left alone"},
 	}
 	p = awaitPlan(t, g, func(p governance.Plan) bool { return len(p.Notes) >= len(notes) })

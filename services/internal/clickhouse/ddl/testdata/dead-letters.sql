@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS `default`.`dead_letters`
     `resolution` Nullable(String) COMMENT 'Who resolved it and why, for a person.',
     `_topic_id` UUID COMMENT 'Kafka\'s id of the topic that the row was read from; a recreated topic has another.',
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
-    `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta, LZ4),
+    `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.'
 )
 ENGINE = MergeTree

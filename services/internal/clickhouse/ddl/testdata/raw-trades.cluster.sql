@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS `default`.`raw_trades` ON CLUSTER `main`
     `frame.item` Int32 COMMENT 'Position in the frame, from 0, for a frame that holds several records.',
     `_topic_id` UUID COMMENT 'Kafka\'s id of the topic that the row was read from; a recreated topic has another.',
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
-    `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta, LZ4),
+    `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.'
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
