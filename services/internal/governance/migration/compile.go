@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/streamforge/streamforge/services/internal/avro"
@@ -120,7 +121,7 @@ func (c *compiler) pair(s [2]*avro.Schema, path [2]string, fields [2]*avro.Field
 func (c *compiler) noWay(p *pair) {
 	p.kind = invalid
 	c.fault(-1, fmt.Sprintf("%s is %s in %s and %s in %s", place(p.path[later]), describe(p.schema[earlier]), c.product(earlier), describe(p.schema[later]), c.product(later)),
-		fmt.Sprintf("no rule turns one into the other: say drop: {field: %s} and default: {field: %s}, or choose another type", p.path[earlier], p.path[later]))
+		fmt.Sprintf("no rule turns one into the other: say drop: {field: %s} and default: {field: %s}, or choose another type", written(p.path[earlier]), written(p.path[later])))
 }
 
 // place names a path, and the whole value where the path is empty.
@@ -129,6 +130,14 @@ func place(path string) string {
 		return "the value"
 	}
 	return "field " + path
+}
+
+// written is a path as a rule in one line has it: YAML takes brackets there for its own.
+func written(path string) string {
+	if strings.ContainsAny(path, "[]{}") {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 func describe(s *avro.Schema) string {
@@ -247,7 +256,7 @@ func (c *compiler) sameName(p *pair, name string) int {
 func (c *compiler) added(f *avro.Field, path string) []byte {
 	constant, ok := c.given(later, path, f.Type, f)
 	if !ok {
-		c.fault(-1, fmt.Sprintf("field %s of %s gets no value", path, c.product(later)), fmt.Sprintf("say rename: {from: …, to: %s} or default: {field: %s, up: …}", path, path))
+		c.fault(-1, fmt.Sprintf("field %s of %s gets no value", path, c.product(later)), fmt.Sprintf("say rename: {from: …, to: %s} or default: {field: %s, up: …}", written(path), written(path)))
 	}
 	return constant
 }
@@ -255,7 +264,7 @@ func (c *compiler) added(f *avro.Field, path string) []byte {
 // dropped is what a field that only the earlier version has gets back.
 func (c *compiler) dropped(f *avro.Field, path string, rule int) []byte {
 	if rule < 0 {
-		c.fault(-1, fmt.Sprintf("field %s of %s is not accounted for", path, c.product(earlier)), fmt.Sprintf("say rename: {from: %s, to: …} or drop: {field: %s}", path, path))
+		c.fault(-1, fmt.Sprintf("field %s of %s is not accounted for", path, c.product(earlier)), fmt.Sprintf("say rename: {from: %s, to: …} or drop: {field: %s}", written(path), written(path)))
 		return nil
 	}
 	if drop := c.migration.Fields[rule].Drop; drop != nil && len(drop.Down) > 0 {
@@ -263,7 +272,7 @@ func (c *compiler) dropped(f *avro.Field, path string, rule int) []byte {
 	}
 	constant, ok := c.fallback(f)
 	if !ok && c.migration.Fields[rule].Drop != nil {
-		c.fault(rule, fmt.Sprintf("field %s of %s cannot be given back: its schema has no default", path, c.product(earlier)), fmt.Sprintf("say drop: {field: %s, down: …}", path))
+		c.fault(rule, fmt.Sprintf("field %s of %s cannot be given back: its schema has no default", path, c.product(earlier)), fmt.Sprintf("say drop: {field: %s, down: …}", written(path)))
 	}
 	return constant
 }
@@ -336,7 +345,7 @@ func (c *compiler) symbol(p *pair, version int, symbol string, to *avro.Schema) 
 		return at
 	}
 	c.fault(-1, fmt.Sprintf("symbol %s of %s in %s has no counterpart in %s, and the enum there has no default", symbol, p.path[1-version], c.product(1-version), c.product(version)),
-		fmt.Sprintf("say rename: {from: %s.…, to: %s.…} or default: {field: %s, %s: …}", p.path[earlier], p.path[later], below(p.path[later], symbol), [2]string{"down", "up"}[version]))
+		fmt.Sprintf("say rename: {from: %s, to: %s} or default: {field: %s, %s: …}", written(p.path[earlier]+".…"), written(p.path[later]+".…"), written(below(p.path[later], symbol)), [2]string{"down", "up"}[version]))
 	return -1
 }
 

@@ -9,14 +9,13 @@ import (
 	"github.com/streamforge/streamforge/services/internal/governance/migration"
 )
 
-// parse reads the rules of a file from trades to trades.v2.
-func parse(t testing.TB, rules string) migration.Migration {
-	t.Helper()
+// compileRules compiles the rules of a file from trades to trades.v2.
+func compileRules(rules, from, to string) (*migration.Mapping, error) {
 	m, problems := contract.ParseMigration("market/trades.v2.migration.yaml", []byte("from: trades\nto: trades.v2\nfields:\n"+rules))
 	if len(problems) > 0 {
-		t.Fatal(problems)
+		return nil, problems
 	}
-	return m
+	return migration.Compile(m, from, to)
 }
 
 const (
@@ -50,7 +49,7 @@ const (
 
 func compile(t testing.TB, rules, from, to string) *migration.Mapping {
 	t.Helper()
-	m, err := migration.Compile(parse(t, rules), from, to)
+	m, err := compileRules(rules, from, to)
 	if err != nil {
 		t.Fatal(err)
 	}

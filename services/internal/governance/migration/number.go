@@ -68,7 +68,7 @@ func (c *compiler) number(p *pair) {
 		}
 		p.kind = invalid
 		c.fault(-1, fmt.Sprintf("%s is %s in %s and %s in %s", place(p.path[later]), describe(a), c.product(earlier), describe(b), c.product(later)),
-			fmt.Sprintf("say rescale: {field: %s}", p.path[later]))
+			fmt.Sprintf("say rescale: {field: %s}", written(p.path[later])))
 		return
 	}
 	p.kind = number
@@ -220,7 +220,7 @@ func (c *compiler) float(p *pair) {
 		return r.Rescale != nil && r.Rescale.Field == p.path[later] && r.Rescale.By == ""
 	}); i < 0 {
 		c.fault(-1, fmt.Sprintf("%s is %s in %s and %s in %s", place(p.path[later]), describe(p.schema[earlier]), c.product(earlier), describe(p.schema[later]), c.product(later)),
-			fmt.Sprintf("say rescale: {field: %s}", p.path[later]))
+			fmt.Sprintf("say rescale: {field: %s}", written(p.path[later])))
 	}
 }
 

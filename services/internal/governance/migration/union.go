@@ -101,13 +101,13 @@ func (c *compiler) without(p *pair, version int, s *avro.Schema, f *avro.Field) 
 	key := [2]string{"down", "up"}[version]
 	if s.Type != avro.Null {
 		c.fault(-1, fmt.Sprintf("%s may be %s in %s and not in %s", place(p.path[later]), describe(s), c.product(1-version), c.product(version)),
-			fmt.Sprintf("no rule turns one type into another: say drop: {field: %s} and default: {field: %s}, or keep the type", p.path[earlier], p.path[later]))
+			fmt.Sprintf("no rule turns one type into another: say drop: {field: %s} and default: {field: %s}, or keep the type", written(p.path[earlier]), written(p.path[later])))
 		return nil
 	}
 	constant, ok := c.given(version, p.path[later], p.schema[version], f)
 	if !ok {
 		c.fault(-1, fmt.Sprintf("%s may be null in %s and not in %s", place(p.path[later]), c.product(1-version), c.product(version)),
-			fmt.Sprintf("say default: {field: %s, %s: …}", p.path[later], key))
+			fmt.Sprintf("say default: {field: %s, %s: …}", written(p.path[later]), key))
 	}
 	return constant
 }
