@@ -58,10 +58,13 @@ func urlListens(ctx context.Context, what, variable, address, form string) error
 	return nil
 }
 
-// withoutPassword is an address that is none, as far as it may be shown.
+// withoutPassword is an address that is none, as far as it may be shown: neither what stands before an @ nor a query's values.
 func withoutPassword(address string) string {
 	if at := strings.LastIndex(address, "@"); at >= 0 {
-		return "…" + address[at:]
+		address = "…" + address[at:]
+	}
+	if address, _, query := strings.Cut(address, "?"); query {
+		return address + "?…"
 	}
 	return address
 }

@@ -147,7 +147,7 @@ const embeddedRetentionBytes = 256 << 20
 func openDriver(ctx context.Context, address string) (driver.Conn, error) {
 	options, err := clickhouse.ParseDSN(address)
 	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://user:password@host:8123/database", address, err)
+		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://user:password@host:8123/database", withoutPassword(address), err)
 	}
 	connection, err := clickhouse.Open(options)
 	if err != nil {

@@ -364,12 +364,15 @@ func TestRegisteringWithARegistryBehindTLS(t *testing.T) {
 	}
 	register(1, "SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD=wrong")
 	register(1, "certificate", "SCHEMA_REGISTRY_CA_LOCATION=")
+	for _, address := range []string{"user:s3cret@127.0.0.1", "http://user:%s3cret@127.0.0.1", p.clickhouse + "?dial_timeout=x&password=s3cret", "http://user:s3cret@127.0.0.1:1"} {
+		register(1, "CLICKHOUSE_URL", "CLICKHOUSE_URL="+address)
+	}
 	register(governance.ExitChanges, "register schemas/market/raw-trades.avsc", "DRY_RUN=1")
 	client := p.registryClient(t)
 	if subjects, err := client.Subjects(t.Context()); err != nil || len(subjects) != 0 {
 		t.Fatalf("a dry run registered %v, %v", subjects, err)
 	}
-	register(0, "subject raw-trades-value")
+	register(0, "subject raw-trades-value", "DRY_RUN=", "SINK=")
 	register(governance.ExitNoChange, "nothing to do", "DRY_RUN=1")
 
 	// Yesterday's registry and table: one field, one column less.

@@ -32,6 +32,7 @@ type exitError struct{ status int }
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
 func main() {
+	forgetEmpty("DRY_RUN", "SINK")
 	var cli commandLine
 	k := kong.Parse(&cli, kong.Name("streamforge"),
 		kong.Description("StreamForge: a crypto-market platform of data products on Kafka and ClickHouse."))
@@ -45,6 +46,15 @@ func main() {
 		}
 		fmt.Fprintln(os.Stderr, "streamforge: "+oneLine(err))
 		os.Exit(1)
+	}
+}
+
+// forgetEmpty unsets variables that hold nothing: make and CI systems pass a switch that nobody set on like that.
+func forgetEmpty(variables ...string) {
+	for _, name := range variables {
+		if os.Getenv(name) == "" {
+			_ = os.Unsetenv(name) // Fails for a malformed name alone.
+		}
 	}
 }
 

@@ -219,7 +219,7 @@ func fromEnvironment(config any) error {
 func openClickHouse(url string) (*sql.DB, error) {
 	options, err := clickhouse.ParseDSN(url)
 	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://host:8123/database", url, err)
+		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://host:8123/database", withoutPassword(url), err)
 	}
 	options.DialTimeout = 5 * time.Second
 	return clickhouse.OpenDB(options), nil

@@ -38,7 +38,7 @@ func (c Config) resolve() (Config, error) {
 		return c, errors.New("schema registry address: SCHEMA_REGISTRY_URL is no URL; it must look like http://127.0.0.1:8081")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return c, fmt.Errorf("schema registry address %q: must look like http://127.0.0.1:8081; set SCHEMA_REGISTRY_URL", u.Redacted())
+		return c, fmt.Errorf("schema registry address %q: must look like http://127.0.0.1:8081; set SCHEMA_REGISTRY_URL", withoutUser(c.URL))
 	}
 	if u.User != nil && c.Username == "" {
 		password, _ := u.User.Password()
@@ -50,6 +50,14 @@ func (c Config) resolve() (Config, error) {
 		return c, errors.New("schema registry: user name and password belong together; set both SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD")
 	}
 	return c, nil
+}
+
+// withoutUser is an address that is none, as far as it may be shown: without a scheme nobody knows where a password is.
+func withoutUser(address string) string {
+	if at := strings.LastIndex(address, "@"); at >= 0 {
+		return "…" + address[at:]
+	}
+	return address
 }
 
 // baseURL of a resolved configuration.

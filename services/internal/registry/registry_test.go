@@ -238,3 +238,40 @@ func BenchmarkSchemaByIDHit(b *testing.B) {
 		}
 	}
 }
+
+// TestAnAddressIsNeverShownWithItsPassword, however wrong it is.
+func TestAnAddressIsNeverShownWithItsPassword(t *testing.T) {
+	for _, address := range []string{"user:s3cret@127.0.0.1:8081", "ftp://user:s3cret@127.0.0.1", "http://user:s3%cret@127.0.0.1", "//user:s3cret@host", "http://user:s3cret@"} {
+		_, err := registry.New(registry.Config{URL: address}, nil)
+		if err == nil || strings.Contains(err.Error(), "cret") || !strings.Contains(err.Error(), "SCHEMA_REGISTRY_URL") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestTheModeOfASubject(t *testing.T) {
+	f := &fake{answers: map[string]any{"GET /mode/a-value?defaultToGlobal=true": map[string]any{"mode": "READONLY"}}}
+	client := start(t, f, nil)
+	mode := func(c *registry.Client, subject string) string {
+		m, err := c.Mode(t.Context(), subject)
+		return fmt.Sprint(m, err)
+	}
+	// A registry that knows no modes answers one way (Confluent's form) or another (a plain 404).
+	for got, want := range map[string]string{
+		mode(client, "a-value"): "READONLY<nil>", mode(client, "b-value"): "READWRITE<nil>", mode(start(t, http.NotFoundHandler(), nil), "c-value"): "READWRITE<nil>",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	away := httptest.NewServer(nil)
+	away.Close()
+	gone, err := registry.New(registry.Config{URL: away.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	if _, err := gone.Mode(t.Context(), "a-value"); !errors.Is(err, registry.ErrUnavailable) {
+		t.Errorf("nobody answers: %v", err)
+	}
+}
