@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,9 @@ type Stack struct {
 	t      testing.TB
 	config Config
 }
+
+// patience bounds waits for what takes a second on a quiet machine.
+const patience = 90 * time.Second
 
 // Config of a Stack; what is empty is the test's own.
 type Config struct {
@@ -201,6 +205,94 @@ func (s *Stack) Signal(name string, signal syscall.Signal) {
 	}
 }
 
+// Stop has a program drain and end, and keeps it down until Continue or until a build takes its place: while there is no file
+// of its name, the supervisor cannot start it again. The stack needs a folder of programs of its own (CopyOfPrograms).
+func (s *Stack) Stop(name string) {
+	s.t.Helper()
+	path := filepath.Join(s.config.Programs, name)
+	if err := os.Rename(path, path+".stopped"); err != nil {
+		s.t.Fatal(err)
+	}
+	s.end(name)
+}
+
+// Continue undoes Stop, and waits until the program is ready.
+func (s *Stack) Continue(name string) {
+	s.t.Helper()
+	path := filepath.Join(s.config.Programs, name)
+	if _, err := os.Stat(path); err != nil {
+		if err := os.Rename(path+".stopped", path); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.awaitAnswer(name, "/readyz")
+}
+
+// Replace has a program drain and end, and waits until what stands in its place now is ready.
+func (s *Stack) Replace(name string) {
+	s.t.Helper()
+	s.end(name)
+	s.awaitAnswer(name, "/readyz")
+}
+
+// end has a program drain, and waits until its process is gone. What has not shown that it lives may not have its handler of
+// signals yet, and would die of one.
+func (s *Stack) end(name string) {
+	s.t.Helper()
+	pid := s.awaitAnswer(name, "/healthz")
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		s.t.Fatalf("SIGTERM to %s: %v", name, err)
+	}
+	Await(s.t, name+" to drain", patience, func() error {
+		if syscall.Kill(pid, 0) == nil {
+			return fmt.Errorf("process %d is still there", pid)
+		}
+		return nil
+	})
+}
+
+// awaitAnswer waits until a program answers 200, and returns its process id.
+func (s *Stack) awaitAnswer(name, path string) (pid int) {
+	s.t.Helper()
+	Await(s.t, name+" to answer "+path, patience, func() error {
+		p, found := s.Status().Program(name)
+		if !found || syscall.Kill(p.PID, 0) != nil {
+			return fmt.Errorf("there is no process %d", p.PID) // or the status is a second old
+		}
+		pid = p.PID
+		_, err := Get(s.t.Context(), http.MethodGet, "http://"+p.HTTP+path, "")
+		return err
+	})
+	return pid
+}
+
+// Metric is a program's metric, summed over the series that have all of the labels, each as name="value".
+func (s *Stack) Metric(program, name string, labels ...string) (sum float64, err error) {
+	p, _ := s.Status().Program(program)
+	text, err := Get(s.t.Context(), http.MethodGet, "http://"+p.HTTP+"/metrics", "")
+	if err != nil {
+		return 0, err
+	}
+series:
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		for _, label := range labels {
+			if !strings.Contains(rest, label) {
+				continue series
+			}
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s says %q: %w", program, line, err)
+		}
+		sum += value
+	}
+	return sum, nil
+}
+
 // Query asks ClickHouse over HTTP and returns the answer without its last line end.
 func (s *Stack) Query(sql string) (string, error) {
 	return Get(s.t.Context(), http.MethodPost, s.Status().ClickHouse+"/", sql)
@@ -219,7 +311,7 @@ func (s *Stack) MustQuery(sql string) string {
 // AwaitRows waits until a query's answer is a number of at least this many.
 func (s *Stack) AwaitRows(least int64, sql string) {
 	s.t.Helper()
-	Await(s.t, fmt.Sprintf("at least %d from %s", least, sql), 90*time.Second, func() error {
+	Await(s.t, fmt.Sprintf("at least %d from %s", least, sql), patience, func() error {
 		answer, err := s.Query(sql)
 		if err != nil {
 			return err
