@@ -41,6 +41,10 @@ func (r *recorder) Produce(topic string, key, value []byte, _ int64, _ []kafka.H
 	return nil
 }
 
+func (r *recorder) ProduceTo(topic string, _ int32, key, value []byte, timestampMs int64, headers []kafka.Header) error {
+	return r.Produce(topic, key, value, timestampMs, headers)
+}
+
 // bench is a parser without connections, whose registry denies every other id.
 func bench(t testing.TB) *Parser {
 	t.Helper()

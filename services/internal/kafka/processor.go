@@ -40,6 +40,8 @@ type Output interface {
 	// Produce copies. The partition is the key's (murmur2_random). timestampMs is in milliseconds since 1970; 0 is now.
 	// ErrTooLarge leaves the transaction unharmed; any other error spoils it, and the handler may as well return it.
 	Produce(topic string, key, value []byte, timestampMs int64, headers []Header) error
+	// ProduceTo is Produce for who has to choose the partition, because the record must stand beside another one.
+	ProduceTo(topic string, partition int32, key, value []byte, timestampMs int64, headers []Header) error
 }
 
 // Handler transforms a batch. An error undoes the transaction and brings the records again, after a pause: what is bad

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"time"
@@ -45,16 +47,26 @@ func readTopics(ctx context.Context, client ClientConfig, topics []string, last 
 }
 
 func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDescription, last int64, read func(Record) error) error {
-	parts := d.TopicPartitions()
-	ranges, err := admin.Offsets(ctx, parts, true)
+	held, err := admin.Offsets(ctx, d.TopicPartitions(), true)
 	if err != nil {
 		return err
 	}
+	ranges := map[TopicPartition]OffsetRange{}
+	for tp, r := range held {
+		ranges[tp] = OffsetRange{Earliest: max(r.Earliest, r.Latest-last), Latest: r.Latest}
+	}
+	return ReadRanges(ctx, client, ranges, read)
+}
+
+// ReadRanges hands the readable records of each partition from Earliest on and before Latest to read, each partition in order
+// of offset, without a group, read committed. It waits for transactions that are open there to end. It returns when each
+// range is through, or with read's error. A record is valid until read returns.
+func ReadRanges(ctx context.Context, client ClientConfig, ranges map[TopicPartition]OffsetRange, read func(Record) error) error {
 	var assign []Committed
 	open := map[TopicPartition]int64{}
-	for _, tp := range parts {
-		if r := ranges[tp]; r.Latest > r.Earliest {
-			assign = append(assign, Committed{TopicPartition: tp, Offset: max(r.Earliest, r.Latest-last)})
+	for tp, r := range ranges {
+		if r.Latest > r.Earliest {
+			assign = append(assign, Committed{TopicPartition: tp, Offset: r.Earliest})
 			open[tp] = r.Latest
 		}
 	}
@@ -67,6 +79,25 @@ func readTopic(ctx context.Context, client ClientConfig, admin *Admin, d TopicDe
 	}
 	defer consumer.Close()
 	return readUntil(ctx, consumer, open, read)
+}
+
+// errEnough ends a reading that is not wanted to its end.
+var errEnough = errors.New("no more records are wanted")
+
+// Range is ReadRanges for one partition, as records to be pulled; a record is valid until the next one is asked for. The error
+// is the last that comes.
+func Range(ctx context.Context, client ClientConfig, tp TopicPartition, of OffsetRange) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		err := ReadRanges(ctx, client, map[TopicPartition]OffsetRange{tp: of}, func(r Record) error {
+			if !yield(r, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(Record{}, err)
+		}
+	}
 }
 
 // readUntil polls until every open partition's position has reached its end. The position, not the last record's

@@ -70,8 +70,16 @@ func transactionOptions(client ClientConfig, transactionalID string) ([]rdkafka.
 	return lowOptions(options), nil
 }
 
+// byKey has librdkafka choose the partition.
+const byKey = -1
+
 // Produce implements Output.
 func (t *transactor) Produce(topic string, key, value []byte, timestampMs int64, headers []Header) error {
+	return t.ProduceTo(topic, byKey, key, value, timestampMs, headers)
+}
+
+// ProduceTo implements Output.
+func (t *transactor) ProduceTo(topic string, partition int32, key, value []byte, timestampMs int64, headers []Header) error {
 	if t.failed != nil {
 		return t.failed
 	}
@@ -93,7 +101,7 @@ func (t *transactor) Produce(topic string, key, value []byte, timestampMs int64,
 		encoded = t.buffer
 	}
 	for {
-		code := t.client.Produce(handle, -1, key, value, timestampMs, encoded, 0)
+		code := t.client.Produce(handle, partition, key, value, timestampMs, encoded, 0)
 		switch code {
 		case 0:
 			t.metrics.produced.Inc()

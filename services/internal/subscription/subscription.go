@@ -42,7 +42,7 @@ type route struct {
 	values  *Values
 	flood   *deadletters.Flood
 	own     string
-	handle  func(ctx context.Context, r *kafka.Record, body []byte, out kafka.Output) error
+	handle  RecordHandler
 	// seen and dead count the batch under way.
 	seen, dead int64
 }
@@ -79,6 +79,31 @@ func New(config Config, deps Deps) (*Subscription, error) {
 // On has a handler told of a product's records, read by schema: the text of a self-contained schema, that of T. It must be
 // called before Run.
 func On[T any](s *Subscription, product, schema string, handle Handler[T]) error {
+	codec, err := NewCodec[T](schema)
+	if err != nil {
+		return fmt.Errorf("subscribing to %s: %w", product, err)
+	}
+	return s.OnRecord(product, schema, func(ctx context.Context, r *kafka.Record, values *Values, out kafka.Output) error {
+		body, err := values.Body(ctx, r.Value)
+		if err != nil {
+			return err
+		}
+		value, err := codec.Decode(body)
+		if err != nil {
+			return &BadRecord{deadletters.BadValue, err}
+		}
+		return handle(ctx, Event[T]{
+			Value: value, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: time.UnixMilli(r.TimestampMs).UTC(), Key: string(r.Key),
+		}, out)
+	})
+}
+
+// RecordHandler is a Handler for who needs the record itself, with its headers, and asks values for its body. The record is
+// valid until it returns.
+type RecordHandler func(ctx context.Context, r *kafka.Record, values *Values, out kafka.Output) error
+
+// OnRecord is On for a RecordHandler.
+func (s *Subscription) OnRecord(product, schema string, handle RecordHandler) error {
 	c, ok := contract.Find(s.deps.Contracts, product)
 	if !ok {
 		return fmt.Errorf("subscribing to %s: no contract of that product in this build; see contracts/", product)
@@ -86,26 +111,13 @@ func On[T any](s *Subscription, product, schema string, handle Handler[T]) error
 	if _, twice := s.routes[c.Topic.Name]; twice {
 		return fmt.Errorf("subscribing to %s: its records have a handler already", product)
 	}
-	codec, err := NewCodec[T](schema)
-	if err != nil {
-		return fmt.Errorf("subscribing to %s: %w", product, err)
-	}
 	limit := c.DeadLetterRate
 	if s.config.DeadLetterRate != nil {
 		limit = *s.config.DeadLetterRate
 	}
 	s.topics = append(s.topics, c.Topic.Name)
 	s.routes[c.Topic.Name] = &route{
-		product: c, own: schema, values: NewValues(s.deps.Registry, c.Subject, schema), flood: &deadletters.Flood{Limit: limit},
-		handle: func(ctx context.Context, r *kafka.Record, body []byte, out kafka.Output) error {
-			value, err := codec.Decode(body)
-			if err != nil {
-				return &BadRecord{deadletters.BadValue, err}
-			}
-			return handle(ctx, Event[T]{
-				Value: value, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: time.UnixMilli(r.TimestampMs).UTC(), Key: string(r.Key),
-			}, out)
-		},
+		product: c, own: schema, values: NewValues(s.deps.Registry, c.Subject, schema), flood: &deadletters.Flood{Limit: limit}, handle: handle,
 	}
 	return nil
 }
@@ -190,10 +202,7 @@ func (s *Subscription) record(ctx context.Context, r *kafka.Record, out kafka.Ou
 		return fmt.Errorf("BUG: a record of %s, which was not subscribed to", r.Topic)
 	}
 	route.seen++
-	body, err := route.values.Body(ctx, r.Value)
-	if err == nil {
-		err = route.handle(ctx, r, body, out)
-	}
+	err := route.handle(ctx, r, route.values, out)
 	var bad *BadRecord
 	if errors.As(err, &bad) {
 		route.dead++

@@ -181,7 +181,7 @@ func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evide
 		if err != nil {
 			return nil, err
 		}
-		s := &standing{evidence.Group{Group: g.Group, Members: readsTopic(g, d.Name)}, map[kafka.TopicPartition]int64{}}
+		s := &standing{evidence.Group{Group: g.Group, Members: g.Reads(d.Name)}, map[kafka.TopicPartition]int64{}}
 		for _, o := range offsets {
 			if o.Offset > 0 {
 				s.committed[o.TopicPartition] = o.Offset
@@ -199,21 +199,6 @@ func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evide
 		groups[i] = s.group
 	}
 	return groups, nil
-}
-
-// readsTopic tells whether a member of the group has a partition of the topic. Members whose assignments are not known (yet)
-// count: rather a reader too many than one too few.
-func readsTopic(g kafka.GroupDescription, topic string) bool {
-	assigned := false
-	for _, m := range g.Members {
-		for _, tp := range m.Assignment {
-			if tp.Topic == topic {
-				return true
-			}
-			assigned = true
-		}
-	}
-	return len(g.Members) > 0 && !assigned
 }
 
 // readUpTo finds the day of the newest record that each group has read. Nothing in Kafka's protocol says when a group
