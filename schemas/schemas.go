@@ -86,7 +86,12 @@ func SelfContained(s Subject) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	byName := map[string]string{}
+	return SelfContainedAmong(s, all)
+}
+
+// SelfContainedAmong is SelfContained with the schemas of another working tree.
+func SelfContainedAmong(s Subject, all []Subject) (string, error) {
+	byName := make(map[string]string, len(all))
 	for _, other := range all {
 		byName[other.Name] = other.Text
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/avro"
 )
 
@@ -120,16 +119,4 @@ func propertyOr(s *avro.Schema, name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-// selfContained writes the references of a subject out, from the same set of schemas.
-func selfContained(s schemas.Subject, all []schemas.Subject) (string, error) {
-	byName := make(map[string]string, len(all))
-	for _, other := range all {
-		byName[other.Name] = other.Text
-	}
-	return schemas.Inline(s.Text, func(fullName string) (string, bool) {
-		text, ok := byName[fullName]
-		return text, ok
-	})
 }

@@ -204,7 +204,7 @@ func lintProvenance(all []Contract, subjects []schemas.Subject) Problems {
 // lintSchema compares the contract's fields with the schema's, and the schema with what a table can hold.
 func (l linter) lintSchema(c Contract, s schemas.Subject, all []schemas.Subject) Problems {
 	mend := "mend schemas/" + s.Path
-	text, err := selfContained(s, all)
+	text, err := schemas.SelfContainedAmong(s, all)
 	if err != nil {
 		return Problems{c.problem("/schema", err.Error(), mend)}
 	}

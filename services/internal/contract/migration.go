@@ -147,7 +147,7 @@ func (l linter) lintMigrations(migrations []Migration, contracts []Contract, sub
 					continue
 				}
 				// What a schema lacks is told with its contract.
-				if text, err := selfContained(s, subjects); err == nil {
+				if text, err := schemas.SelfContainedAmong(s, subjects); err == nil {
 					texts = append(texts, text)
 				}
 			}

@@ -55,6 +55,7 @@ type Subscription struct {
 	admin   *kafka.Admin
 	topics  []string
 	routes  map[string]*route
+	before  []func(ctx context.Context, admin *kafka.Admin) error
 	letters *deadletters.Writer
 
 	*Standing
@@ -96,6 +97,11 @@ func On[T any](s *Subscription, product, schema string, handle Handler[T]) error
 			Value: value, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: time.UnixMilli(r.TimestampMs).UTC(), Key: string(r.Key),
 		}, out)
 	})
+}
+
+// Before has Run look something up before it reads the first record; an error ends it. It must be called before Run.
+func (s *Subscription) Before(look func(ctx context.Context, admin *kafka.Admin) error) {
+	s.before = append(s.before, look)
 }
 
 // RecordHandler is a Handler for who needs the record itself, with its headers, and asks values for its body. The record is
@@ -169,8 +175,15 @@ func (s *Subscription) prepare(ctx context.Context) error {
 	if !slices.Contains(needed, deadletters.Topic) {
 		needed = append([]string{deadletters.Topic}, needed...)
 	}
-	_, err = s.admin.AwaitTopics(ctx, s.deps.Log, needed...)
-	return err
+	if _, err = s.admin.AwaitTopics(ctx, s.deps.Log, needed...); err != nil {
+		return err
+	}
+	for _, look := range s.before {
+		if err := look(ctx, s.admin); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // batch handles a batch. An error means that nothing of it may be committed.
