@@ -193,6 +193,29 @@ func (a versionAnswer) schema() Schema {
 	return Schema{ID: a.ID, Subject: a.Subject, Version: a.Version, Raw: a.Schema, References: a.References}
 }
 
+// VersionOf returns the version that the subject has, or had before it was (softly) deleted, of a schema's id; 0 where it never
+// had one.
+func (c *Client) VersionOf(ctx context.Context, id int, subject string) (int, error) {
+	var all []struct {
+		Subject string `json:"subject"`
+		Version int    `json:"version"`
+	}
+	err := c.call(ctx, http.MethodGet, "/schemas/ids/"+strconv.Itoa(id)+"/versions?deleted=true", nil, &all)
+	if err = c.classify(fmt.Sprintf("asking for the versions of schema id %d", id), err); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return 0, nil
+		}
+		return 0, err
+	}
+	version := 0
+	for _, v := range all {
+		if v.Subject == subject {
+			version = max(version, v.Version)
+		}
+	}
+	return version, nil
+}
+
 // ReferencedBy lists the ids of the schemas that refer to a version of the subject.
 func (c *Client) ReferencedBy(ctx context.Context, subject string, version int) ([]int, error) {
 	var ids []int

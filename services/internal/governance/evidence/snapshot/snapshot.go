@@ -40,7 +40,7 @@ type Config struct {
 
 // Registry is what is asked of a schema registry; *registry.Client is one.
 type Registry interface {
-	LiveVersions(ctx context.Context, subject string) ([]registry.Schema, error)
+	VersionOf(ctx context.Context, id int, subject string) (int, error)
 }
 
 // Take takes a snapshot. Products whose topic the cluster does not have, and those on which nothing lives, are left out.
@@ -112,16 +112,8 @@ var producerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}@[A-Za-z
 
 // onTheWire lists the schemas of the newest records.
 func (t taking) onTheWire(ctx context.Context, c contract.Contract) ([]evidence.Version, error) {
-	known, err := t.versions.LiveVersions(ctx, c.Subject)
-	if err != nil {
-		return nil, err
-	}
-	numbers := map[int]int{}
-	for _, s := range known {
-		numbers[s.ID] = s.Version
-	}
 	byID := map[int]*evidence.Version{}
-	err = kafka.ReadLast(ctx, t.client, []string{c.Topic.Name}, int64(t.RecordsPerPartition), func(r kafka.Record) error {
+	err := kafka.ReadLast(ctx, t.client, []string{c.Topic.Name}, int64(t.RecordsPerPartition), func(r kafka.Record) error {
 		id, _, err := registry.ParseWire(r.Value)
 		if err != nil {
 			return nil //nolint:nilerr // a tombstone, or what no registry knows: it has no version to tell of
@@ -131,7 +123,7 @@ func (t taking) onTheWire(ctx context.Context, c contract.Contract) ([]evidence.
 			if len(byID) == maxVersions {
 				return nil
 			}
-			v = &evidence.Version{Version: numbers[id], SchemaID: id}
+			v = &evidence.Version{SchemaID: id}
 			byID[id] = v
 		}
 		// A producer's clock may be ahead of ours.
@@ -145,7 +137,11 @@ func (t taking) onTheWire(ctx context.Context, c contract.Contract) ([]evidence.
 		return nil, err
 	}
 	var all []evidence.Version
-	for _, v := range byID {
+	for id, v := range byID {
+		// A version that somebody deleted softly is still what these records are.
+		if v.Version, err = t.versions.VersionOf(ctx, id, c.Subject); err != nil {
+			return nil, err
+		}
 		all = append(all, *v)
 	}
 	return all, nil
@@ -166,7 +162,8 @@ type standing struct {
 	committed map[kafka.TopicPartition]int64
 }
 
-// groupsOf lists the groups that have committed offsets on a topic.
+// groupsOf lists the groups that have committed offsets on a topic, and those that read it now without committing any: where
+// they stand is their own business, what they read is not.
 func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evidence.Group, error) {
 	parts := d.TopicPartitions()
 	var found []*standing
@@ -187,7 +184,7 @@ func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evide
 				s.committed[o.TopicPartition] = o.Offset
 			}
 		}
-		if len(s.committed) > 0 {
+		if len(s.committed) > 0 || assigned(g, d.Name) {
 			found = append(found, s)
 		}
 	}
@@ -199,6 +196,13 @@ func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evide
 		groups[i] = s.group
 	}
 	return groups, nil
+}
+
+// assigned tells whether a member of the group has a partition of the topic.
+func assigned(g kafka.GroupDescription, topic string) bool {
+	return slices.ContainsFunc(g.Members, func(m kafka.GroupMember) bool {
+		return slices.ContainsFunc(m.Assignment, func(tp kafka.TopicPartition) bool { return tp.Topic == topic })
+	})
 }
 
 // readUpTo finds the day of the newest record that each group has read. Nothing in Kafka's protocol says when a group

@@ -3,6 +3,7 @@ package snapshot_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -59,6 +60,9 @@ func commit(t *testing.T, s *subscriptiontest.Stack, group string, stay bool, of
 			return err
 		}
 		if !assigned {
+			if len(c.Assignment()) == 0 {
+				return errors.New("no partition yet")
+			}
 			err := c.Commit(offsets)
 			assigned = err == nil
 			return err
@@ -99,6 +103,7 @@ func TestSnapshotOfACluster(t *testing.T) {
 	produce(t, s, "kafka-7.internal:9092", 4711, fiveDays, 3)
 	commit(t, s, "volatility-predictor", true, at(0, 4))
 	commit(t, s, "notebook", false, at(0, 2))
+	commit(t, s, "commits-nothing", true)
 
 	all, err := contract.Load(contracts.FS)
 	if err != nil {
@@ -124,7 +129,7 @@ func TestSnapshotOfACluster(t *testing.T) {
 	today, old := now.Format(time.DateOnly), fiveDays.Format(time.DateOnly)
 	want := evidence.Snapshot{Cluster: "test", Date: today, RecordsPerPartition: 100, Products: []evidence.Product{{
 		Product:  topic,
-		Groups:   []evidence.Group{{Group: "notebook", ReadUpTo: old}, {Group: "volatility-predictor", Members: true, ReadUpTo: today}},
+		Groups:   []evidence.Group{{Group: "commits-nothing", Members: true}, {Group: "notebook", ReadUpTo: old}, {Group: "volatility-predictor", Members: true, ReadUpTo: today}},
 		Versions: []evidence.Version{{Version: 1, SchemaID: id, LastWritten: today, Producers: []string{"parser@1.3.0", "parser@1.4.0"}}, {SchemaID: 4711, LastWritten: old, Producers: []string{"backfill@2.0.0"}}},
 	}}}
 	if d := cmp.Diff(want, got); d != "" {
