@@ -3,15 +3,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -122,11 +123,11 @@ func (c *provenCheck) prove(ctx context.Context, topic string, records int64, ju
 		return replayproof.Report{}, err
 	}
 	config.Waived = waivedPaths(judged, topic+"-value")
-	each, err := newestPerPartition(ctx, c.Kafka, topic, records)
+	last, err := newestRecords(ctx, c.Kafka, topic, records)
 	if err != nil {
 		return replayproof.Report{}, err
 	}
-	return replayproof.Prove(replayed(ctx, c.Kafka, client, topic, each), config)
+	return replayproof.Prove(last.replayed(ctx, c.Kafka, client), config)
 }
 
 // proofConfig reads the new schema and the contracts from the working tree, and the versions of the declared readers from
@@ -231,48 +232,84 @@ func waivedPaths(judged check.Report, subject string) map[string]string {
 	return waived
 }
 
-// newestPerPartition is how many offsets of each partition make the wanted number of records: partitions that hold fewer
+// newest are the last records of a topic: what is read of each partition, and how many records at its beginning are too many.
+type newest struct {
+	ranges map[kafka.TopicPartition]kafka.OffsetRange
+	skip   map[kafka.TopicPartition]int64
+}
+
+// newestRecords finds the newest wanted records of a topic, as many of each partition as there are: partitions that hold fewer
 // leave their share to the others, so that every partition is seen and none has to be kept in memory to be sorted by time.
-func newestPerPartition(ctx context.Context, config kafka.ClientConfig, topic string, wanted int64) (int64, error) {
+// Offsets also count the markers of transactions, and what was aborted or compacted away, so the records are counted before
+// they are read.
+func newestRecords(ctx context.Context, config kafka.ClientConfig, topic string, wanted int64) (newest, error) {
 	admin, err := kafka.NewAdmin(config)
 	if err != nil {
-		return 0, err
+		return newest{}, err
 	}
 	defer admin.Close()
 	parts, err := partitionsOf(ctx, admin, topic)
 	if err != nil {
-		return 0, err
+		return newest{}, err
 	}
-	ranges, err := admin.Offsets(ctx, parts, true)
+	held, err := admin.Offsets(ctx, parts, true)
 	if err != nil {
-		return 0, err
+		return newest{}, err
 	}
-	var held []int64
-	for _, r := range ranges {
-		held = append(held, r.Latest-r.Earliest)
+	offsets := map[kafka.TopicPartition]int64{}
+	for tp, r := range held {
+		offsets[tp] = r.Latest - r.Earliest
 	}
-	return share(held, wanted), nil
+	for window := max(1, slices.Max(slices.Collect(maps.Values(shares(offsets, wanted))))); ; window *= 2 {
+		n := newest{map[kafka.TopicPartition]kafka.OffsetRange{}, map[kafka.TopicPartition]int64{}}
+		whole := true
+		for tp, r := range held {
+			n.ranges[tp] = kafka.OffsetRange{Earliest: max(r.Earliest, r.Latest-window), Latest: r.Latest}
+			whole = whole && n.ranges[tp].Earliest == r.Earliest
+		}
+		records, all := map[kafka.TopicPartition]int64{}, int64(0)
+		err := kafka.ReadRanges(ctx, config, n.ranges, func(r kafka.Record) error {
+			records[kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}]++
+			all++
+			return nil
+		})
+		if err != nil {
+			return newest{}, err
+		}
+		if all >= wanted || whole {
+			for tp, share := range shares(records, wanted) {
+				n.skip[tp] = records[tp] - share
+			}
+			return n, nil
+		}
+	}
 }
 
-func share(held []int64, wanted int64) int64 {
-	sort.Slice(held, func(i, j int) bool { return held[i] < held[j] })
-	level := int64(0)
-	for i, h := range held {
-		left := int64(len(held) - i)
-		if h*left >= wanted {
-			return (wanted + left - 1) / left
-		}
-		level, wanted = h, wanted-h
+// shares says how many each gives so that there are as many as wanted, or all: what some hold less than their share, the
+// others give.
+func shares(held map[kafka.TopicPartition]int64, wanted int64) map[kafka.TopicPartition]int64 {
+	parts := slices.SortedFunc(maps.Keys(held), func(a, b kafka.TopicPartition) int {
+		return cmp.Or(cmp.Compare(held[a], held[b]), cmp.Compare(a.Partition, b.Partition))
+	})
+	given := map[kafka.TopicPartition]int64{}
+	for i, tp := range parts {
+		given[tp] = min(held[tp], wanted/int64(len(parts)-i))
+		wanted -= given[tp]
 	}
-	return max(level, 1)
+	return given
 }
 
 var errEnough = errors.New("no more records are wanted")
 
-// replayed reads the newest records with the schemas that wrote them, read committed and without a group.
-func replayed(ctx context.Context, config kafka.ClientConfig, client *registry.Client, topic string, each int64) iter.Seq2[replayproof.Record, error] {
+// replayed reads the records with the schemas that wrote them, read committed and without a group.
+func (n newest) replayed(ctx context.Context, config kafka.ClientConfig, client *registry.Client) iter.Seq2[replayproof.Record, error] {
 	return func(yield func(replayproof.Record, error) bool) {
-		err := kafka.ReadLast(ctx, config, []string{topic}, each, func(r kafka.Record) error {
+		skip := maps.Clone(n.skip)
+		err := kafka.ReadRanges(ctx, config, n.ranges, func(r kafka.Record) error {
+			tp := kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}
+			if skip[tp]--; skip[tp] >= 0 {
+				return nil
+			}
 			record, err := withSchema(ctx, client, r)
 			if err == nil && !yield(record, nil) {
 				err = errEnough

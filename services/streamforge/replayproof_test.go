@@ -7,16 +7,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	ck "github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/streamforge/streamforge/services/internal/governance/replayproof"
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
@@ -110,22 +113,80 @@ func TestProofByReplay(t *testing.T) {
 	}
 }
 
-// TestShareIsTheWantedNumberOrAll: what partitions hold less than their share, the others give.
-func TestShareIsTheWantedNumberOrAll(t *testing.T) {
+// TestSharesAreTheWantedNumberOrAll: what partitions hold less than their share, the others give.
+func TestSharesAreTheWantedNumberOrAll(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		held := rapid.SliceOfN(rapid.Int64Range(0, 50), 1, 8).Draw(t, "held")
+		held, all := map[kafka.TopicPartition]int64{}, int64(0)
+		for i, n := range rapid.SliceOfN(rapid.Int64Range(0, 50), 1, 8).Draw(t, "held") {
+			held[kafka.TopicPartition{Partition: int32(i)}] = n
+			all += n
+		}
 		wanted := rapid.Int64Range(1, 300).Draw(t, "wanted")
-		level := share(slices.Clone(held), wanted)
-		var read, all, less int64
-		for _, h := range held {
-			read, all, less = read+min(h, level), all+h, less+min(h, level-1)
+		given, sum, most := shares(held, wanted), int64(0), int64(0)
+		for tp, n := range given {
+			if n < 0 || n > held[tp] {
+				t.Fatalf("%d of %d", n, held[tp])
+			}
+			sum, most = sum+n, max(most, n)
 		}
-		if read < min(wanted, all) {
-			t.Fatalf("a share of %d reads %d", level, read)
+		if sum != min(wanted, all) {
+			t.Fatalf("%v gives %d of %d", given, sum, wanted)
 		}
-		if level > 1 && less >= wanted {
-			t.Fatalf("a share of %d reads %d, one less would do", level, read)
+		for tp, n := range given {
+			if n < held[tp] && n < most-1 {
+				t.Fatalf("%v of %v: partition %d could give more", given, held, tp.Partition)
+			}
 		}
 	})
+}
+
+// TestReplayCountsRecordsAndNotMarkers: behind every record stands the marker of its transaction.
+func TestReplayCountsRecordsAndNotMarkers(t *testing.T) {
+	t.Parallel()
+	brokers := brokertest.Start(t)
+	client := kafka.ClientConfig{BootstrapServers: brokers}
+	admin, err := kafka.NewAdmin(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if err := admin.Create(t.Context(), []kafka.NewTopic{{Name: "marked", Partitions: 3, Replication: 1, Configs: map[string]string{"retention.ms": "-1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	marked, err := ck.NewProducer(&ck.ConfigMap{"bootstrap.servers": brokers, "transactional.id": "marked"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer marked.Close()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	topic := "marked"
+	must(marked.InitTransactions(t.Context()))
+	for i := range 10 { // 7 records in partition 0, 3 in partition 1
+		must(marked.BeginTransaction())
+		must(marked.Produce(&ck.Message{TopicPartition: ck.TopicPartition{Topic: &topic, Partition: int32(i / 7)}, Value: []byte{byte(i)}}, nil))
+		must(marked.CommitTransaction(t.Context()))
+	}
+	for wanted, want := range map[int64]string{1: "9", 2: "6 9", 5: "5 6 7 8 9", 7: "3 4 5 6 7 8 9", 100: "0 1 2 3 4 5 6 7 8 9"} {
+		last, err := newestRecords(t.Context(), client, topic, wanted)
+		must(err)
+		var found []string
+		skip := maps.Clone(last.skip)
+		must(kafka.ReadRanges(t.Context(), client, last.ranges, func(r kafka.Record) error {
+			tp := kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}
+			if skip[tp]--; skip[tp] < 0 {
+				found = append(found, fmt.Sprint(r.Value[0]))
+			}
+			return nil
+		}))
+		slices.Sort(found)
+		if got := strings.Join(found, " "); got != want {
+			t.Errorf("the newest %d: %s, want %s", wanted, got, want)
+		}
+	}
 }
