@@ -15,10 +15,8 @@ import (
 type Tree struct {
 	t testing.TB
 	// Dir is its folder; bin/streamforge is there and built.
-	Dir string
-	// files are what was copied, below both roots.
-	files []string
-	root  string
+	Dir  string
+	root string
 }
 
 // NewTree copies the working tree that the test runs in.
@@ -30,14 +28,13 @@ func NewTree(t testing.TB) *Tree {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tree.files = append(tree.files, found...)
-	}
-	for _, file := range tree.files {
-		text, err := os.ReadFile(filepath.Join(tree.root, file))
-		if err != nil {
-			t.Fatal(err)
+		for _, file := range found {
+			text, err := os.ReadFile(filepath.Join(tree.root, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree.Write(file, string(text))
 		}
-		tree.Write(file, string(text))
 	}
 	if err := os.Mkdir(filepath.Join(tree.Dir, "bin"), 0o755); err != nil {
 		t.Fatal(err)
@@ -155,7 +152,8 @@ func (tree *Tree) Build(dir, version string, programs ...string) {
 	if err := os.WriteFile(overlay, tree.overlay(), 0o644); err != nil {
 		tree.t.Fatal(err)
 	}
-	command := build(staged, programs, "-overlay", overlay, "-ldflags", "-X github.com/streamforge/streamforge/services/internal/app.buildVersion="+version)
+	// Without symbols a program is linked in half the time.
+	command := build(staged, programs, "-overlay", overlay, "-ldflags", "-s -w -X github.com/streamforge/streamforge/services/internal/app.buildVersion="+version)
 	command.Dir = tree.root
 	if output, err := command.CombinedOutput(); err != nil {
 		tree.t.Fatalf("building %s from the changed tree: %v\n%s", strings.Join(programs, ", "), err, output)
@@ -170,23 +168,28 @@ func (tree *Tree) Build(dir, version string, programs ...string) {
 	}
 }
 
-// overlay tells Go which files of the working tree are others in this one.
+// overlay tells Go which files of the working tree are others in this one, or none.
 func (tree *Tree) overlay() []byte {
 	tree.t.Helper()
 	replaced := map[string]string{}
-	for _, file := range tree.files {
-		if _, err := os.Stat(filepath.Join(tree.Dir, file)); err != nil {
-			replaced[filepath.Join(tree.root, file)] = "" // gone
-		}
-	}
 	for _, part := range []string{"schemas", "contracts", "services"} {
+		// Listed anew: others may be at work in the working tree.
+		originals, err := filesBelow(tree.root, part)
+		if err != nil {
+			tree.t.Fatal(err)
+		}
 		files, err := filesBelow(tree.Dir, part)
 		if err != nil {
 			tree.t.Fatal(err)
 		}
+		for _, file := range originals {
+			replaced[filepath.Join(tree.root, file)] = ""
+		}
 		for _, file := range files {
 			path := filepath.Join(tree.root, file)
-			if original, err := os.ReadFile(path); err != nil || string(original) != tree.Read(file) {
+			if original, err := os.ReadFile(path); err == nil && string(original) == tree.Read(file) {
+				delete(replaced, path)
+			} else {
 				replaced[path] = filepath.Join(tree.Dir, file)
 			}
 		}
