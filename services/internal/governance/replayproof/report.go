@@ -118,6 +118,8 @@ type Cell struct {
 	TypeAfter  string `json:"typeAfter,omitempty"`
 	Before     string `json:"before"`
 	After      string `json:"after"`
+	// Refused tells that no plan changes the type of a table's column so: the rows would need a table of their own.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // Report is the whole proof.

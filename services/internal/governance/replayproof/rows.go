@@ -60,6 +60,18 @@ func (p *proof) row(at At, w *writer, before, after dynamic.Value, failure error
 // noColumn stands for the value of a column that is not there.
 const noColumn = "no column"
 
+// unfilled is what rows to come have in a column that no field fills any more: a plan never drops one.
+func unfilled(c ddl.Column) string {
+	const stays = ", the column stays and nothing fills it"
+	switch {
+	case c.Default != "":
+		return "its default " + c.Default + stays
+	case strings.Contains(c.Type.String(), "Nullable("):
+		return "null" + stays
+	}
+	return "the empty value of its type" + stays
+}
+
 // cells are the columns whose type or value changes.
 func (p *proof) cells(old, next []ddl.Column, before, after dynamic.Value) []Cell {
 	var cells []Cell
@@ -67,6 +79,8 @@ func (p *proof) cells(old, next []ddl.Column, before, after dynamic.Value) []Cel
 		cell := Cell{Column: c.Name, Before: noColumn, TypeAfter: c.Type.String(), After: p.cellText(c, after)}
 		if i := slices.IndexFunc(old, func(o ddl.Column) bool { return o.Name == c.Name }); i >= 0 {
 			cell.TypeBefore, cell.Before = old[i].Type.String(), p.cellText(old[i], before)
+			_, err := ddl.Alter(ddl.Spec{}, ddl.Existing(old[i:i+1]), []ddl.Column{c}, ddl.Options{})
+			cell.Refused = err != nil
 		}
 		if cell.Before != cell.After || cell.TypeBefore != cell.TypeAfter {
 			cells = append(cells, cell)
@@ -74,7 +88,7 @@ func (p *proof) cells(old, next []ddl.Column, before, after dynamic.Value) []Cel
 	}
 	for _, c := range old {
 		if !slices.ContainsFunc(next, func(o ddl.Column) bool { return o.Name == c.Name }) {
-			cells = append(cells, Cell{Column: c.Name, TypeBefore: c.Type.String(), Before: p.cellText(c, before), After: noColumn})
+			cells = append(cells, Cell{Column: c.Name, TypeBefore: c.Type.String(), Before: p.cellText(c, before), After: unfilled(c)})
 		}
 	}
 	return cells

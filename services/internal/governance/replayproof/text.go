@@ -87,6 +87,9 @@ func (c Cell) types() string {
 	case c.TypeBefore == "" || c.TypeAfter == "":
 		return "  (" + c.TypeBefore + c.TypeAfter + ")"
 	}
+	if c.Refused {
+		return "  (" + c.TypeBefore + " → " + c.TypeAfter + ", which a plan refuses: the rows need a new table)"
+	}
 	return "  (" + c.TypeBefore + " → " + c.TypeAfter + ")"
 }
 
