@@ -17,6 +17,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 const (
@@ -61,7 +62,8 @@ type Loader struct {
 	lanes   []*lane
 	links   []*link
 	rest    *restClients
-	frames  *values
+	// frames reads the tail, resyncRequests what is asked for.
+	frames, resyncRequests *subscription.Values
 
 	mu      sync.Mutex
 	waiting string // for /readyz while starting; empty: started
@@ -76,7 +78,12 @@ func New(config Config, deps Deps) (*Loader, error) {
 	l := &Loader{
 		config: config, deps: deps, log: deps.Log, buffer: buffer, opaques: newOpaques(), waiting: "starting",
 		metrics: newMetrics(deps.Registerer, func() float64 { return float64(buffer.Bytes()) }),
-		frames:  newValues(deps.Registry, framesSubject),
+	}
+	if l.frames, err = newValues(deps.Registry, framesSubject); err != nil {
+		return nil, err
+	}
+	if l.resyncRequests, err = newValues(deps.Registry, resyncSubject); err != nil {
+		return nil, err
 	}
 	l.rest = &restClients{all: map[string]*restClient{}, make: func(feed *Feed) *restClient { return newRESTClient(feed, l.log, l.metrics) }}
 	shared := map[string]*venueShared{}
@@ -221,7 +228,7 @@ func (l *Loader) startIntake(ctx context.Context, topic kafka.TopicDescription) 
 		group.Go(func() { client.run(ctx) })
 	}
 	resyncs := &resyncReader{
-		admin: l.deps.Admin, consumer: l.deps.Consumer, values: newValues(l.deps.Registry, resyncSubject),
+		admin: l.deps.Admin, consumer: l.deps.Consumer, values: l.resyncRequests,
 		log: l.log, metrics: l.metrics, topicID: topic.ID, links: l.byVenueSymbol(),
 	}
 	if len(resyncs.links) > 0 {
@@ -344,7 +351,7 @@ func (l *Loader) begin(ctx context.Context, topic kafka.TopicDescription, schema
 	for i, ln := range l.lanes {
 		keys[i] = string(ln.key)
 	}
-	tail := &tailReader{topic: topic, admin: l.deps.Admin, consumer: l.deps.Consumer, decode: l.frames.body}
+	tail := &tailReader{topic: topic, admin: l.deps.Admin, consumer: l.deps.Consumer, decode: l.frames.Body}
 	ends, err := tail.read(ctx, keys)
 	if err != nil {
 		return err

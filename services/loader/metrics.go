@@ -18,6 +18,7 @@ type metrics struct {
 	publishLatency                             prometheus.Histogram
 	delivered, deliveryErrors, queueFull       prometheus.Counter
 	waits                                      *prometheus.CounterVec
+	resyncsBlocked                             prometheus.Gauge
 }
 
 func newMetrics(registerer prometheus.Registerer, bufferBytes func() float64) *metrics {
@@ -47,6 +48,7 @@ func newMetrics(registerer prometheus.Registerer, bufferBytes func() float64) *m
 		delivered:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "delivered_total", Help: "Records that Kafka has acknowledged."}),
 		deliveryErrors: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "delivery_errors_total", Help: "Records that Kafka refused for good; a GAP tells of them."}),
 		queueFull:      prometheus.NewCounter(prometheus.CounterOpts{Namespace: "streamforge", Subsystem: "loader", Name: "queue_full_total", Help: "Times the Kafka client's queue was full and the publisher waited."}),
+		resyncsBlocked: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "streamforge", Subsystem: "loader", Name: "resyncs_blocked", Help: "1 while no resync request is answered, because one cannot be read: the registry is away or does not know its schema yet, or this build cannot read it."}),
 		publishLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "streamforge", Subsystem: "loader", Name: "publish_latency_seconds", Help: "From receipt to Kafka's acknowledgement, one record in 64.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18),
@@ -54,7 +56,7 @@ func newMetrics(registerer prometheus.Registerer, bufferBytes func() float64) *m
 	}
 	registerer.MustRegister(m.records, m.bytes, m.dropped, m.droppedBytes, m.gaps, m.reconnects, m.dialFailures, m.connection,
 		m.snapshots, m.resyncs, m.refused, m.classes, m.rotations, m.skipped, m.discarded, m.resyncIn, m.restRequests,
-		m.restWeight, m.restBudget, m.state, m.waits, m.delivered, m.deliveryErrors, m.queueFull, m.publishLatency,
+		m.restWeight, m.restBudget, m.state, m.waits, m.delivered, m.deliveryErrors, m.queueFull, m.publishLatency, m.resyncsBlocked,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "streamforge", Subsystem: "loader", Name: "buffer_bytes", Help: "Bytes in use between the readers and the Kafka client."}, bufferBytes))
 	return m
 }

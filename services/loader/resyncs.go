@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/records"
-	"github.com/streamforge/streamforge/services/internal/registry"
+	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 type resyncReader struct {
 	admin    Admin
 	consumer func(kafka.ConsumerConfig) (Consumer, error)
-	values   *values
+	values   *subscription.Values
 	log      *slog.Logger
 	metrics  *metrics
 	topicID  [16]byte                      // of raw-frames: what coordinates must name
@@ -64,7 +65,7 @@ func (r *resyncReader) read(ctx context.Context, positions *map[int32]int64) err
 		}
 		for i := range batch {
 			if err := r.take(ctx, batch[i].Value); err != nil {
-				return err
+				return fmt.Errorf("%s[%d] offset %d: %w", resyncTopic, batch[i].Partition, batch[i].Offset, err)
 			}
 			(*positions)[batch[i].Partition] = batch[i].Offset + 1
 		}
@@ -111,13 +112,18 @@ func (r *resyncReader) assignment(ctx context.Context, positions *map[int32]int6
 	return assignment, nil
 }
 
-// take answers one request. An error means that it could not be read now and should be read again.
+// take answers one request. An error means that it could not be read now and should be read again: what stands behind it
+// waits, too.
 func (r *resyncReader) take(ctx context.Context, value []byte) error {
 	var request records.OrderbookResync
-	body, err := r.values.body(ctx, value)
-	if errors.Is(err, registry.ErrUnavailable) {
+	body, err := r.values.Body(ctx, value)
+	var blocked *subscription.BlockedError
+	if errors.As(err, &blocked) {
+		r.metrics.resyncsBlocked.Set(1)
+		r.metrics.resyncIn.WithLabelValues("blocked").Inc()
 		return err
 	}
+	r.metrics.resyncsBlocked.Set(0)
 	if err == nil {
 		err = request.DecodeAvro(body)
 	}
