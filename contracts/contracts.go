@@ -4,7 +4,8 @@ package contracts
 
 import "embed"
 
-// FS holds <domain>/<product>.yaml, one ODCS v3.1.0 file a product, and consumers/<group>.yaml.
+// FS holds <domain>/<product>.yaml, one ODCS v3.1.0 file a product, migrations between major versions beside them, and what
+// consumers, producers and waivers declare.
 //
 //go:embed */*.yaml
 var FS embed.FS

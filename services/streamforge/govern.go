@@ -22,6 +22,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance"
 	"github.com/streamforge/streamforge/services/internal/governance/cluster"
+	"github.com/streamforge/streamforge/services/internal/governance/migration"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/internal/registry"
@@ -95,6 +96,9 @@ func wantedThings() (deps governance.Deps, err error) {
 		return deps, err
 	}
 	if deps.Producers, err = contract.LoadProducers(contracts.FS, deps.Contracts, deps.Consumers); err != nil {
+		return deps, err
+	}
+	if deps.Migrations, err = migration.Load(contracts.FS, deps.Contracts); err != nil {
 		return deps, err
 	}
 	deps.Subjects, err = schemas.All()

@@ -98,7 +98,7 @@ func (g *Governance) take(ctx context.Context, s Step, number, of int) error {
 
 func (g *Governance) execute(ctx context.Context, s Step) error {
 	switch s.Kind {
-	case KindTable:
+	case KindTable, KindView:
 		return g.deps.Tables.Exec(ctx, s.SQL)
 	case KindSubject:
 		subject, err := g.subject(s.Object)

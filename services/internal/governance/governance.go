@@ -80,6 +80,8 @@ type Table struct {
 	Comment            string
 	// Created is the statement that would make it.
 	Created string
+	// Select is a view's query.
+	Select string
 }
 
 // Config says how a cluster differs from the contracts on purpose.
@@ -110,11 +112,13 @@ type Deps struct {
 	// Consumers and Producers say who reads and who writes; the access rights follow from them.
 	Consumers []contract.Consumer
 	Producers []contract.Producer
-	Subjects  []schemas.Subject
-	Registry  Registry
-	Topics    Topics
-	Tables    Tables
-	Rights    Rights
+	// Migrations between major versions; the views over both versions' tables follow from them.
+	Migrations []contract.Migration
+	Subjects   []schemas.Subject
+	Registry   Registry
+	Topics     Topics
+	Tables     Tables
+	Rights     Rights
 	// Progress is told before and after every step; nil tells nobody.
 	Progress func(Progress)
 }

@@ -25,6 +25,7 @@ type Kind string
 // begin to work when their topics appear.
 const (
 	KindTable         Kind = "table"
+	KindView          Kind = "view"
 	KindSubject       Kind = "subject"
 	KindCompatibility Kind = "compatibility"
 	KindRight         Kind = "acl"
@@ -183,7 +184,7 @@ func (p Plan) Summary() string {
 		counts[s.Kind]++
 	}
 	var parts []string
-	for _, k := range []Kind{KindTable, KindSubject, KindCompatibility, KindRight, KindTopic} {
+	for _, k := range []Kind{KindTable, KindView, KindSubject, KindCompatibility, KindRight, KindTopic} {
 		if counts[k] > 0 {
 			parts = append(parts, fmt.Sprintf("%d × %s", counts[k], k))
 		}

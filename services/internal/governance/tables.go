@@ -10,7 +10,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/contract"
 )
 
-// planTables compares the tables of the contracts that ask for a sink.
+// planTables compares the tables of the contracts that ask for a sink, and then the views over them.
 func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 	if g.deps.Tables == nil {
 		p.note(KindTable, "", "ClickHouse was not asked, tables are left out")
@@ -30,13 +30,17 @@ func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("contract %s: %w", c.ID, err)
 		}
 	}
+	views, err := g.planViews(ctx, p, database)
+	if err != nil {
+		return err
+	}
 	all, err := g.deps.Tables.List(ctx, database)
 	if err != nil {
 		return err
 	}
 	slices.Sort(all)
 	for _, name := range all {
-		if !named[name] {
+		if !named[name] && !views[name] {
 			p.note(KindTable, name, "no contract names it; it is left alone")
 		}
 	}

@@ -3,6 +3,7 @@ package ddl
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ExistingColumn is a column as system.columns reports it.
@@ -63,6 +64,22 @@ func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Option
 		after = " AFTER " + QuoteName(c.Name)
 	}
 	return statements, errors.Join(errs...)
+}
+
+// Altered are the wanted columns with the types that they have once Alter's statements are done: an enum keeps the numbers
+// and the symbols that its table has.
+func Altered(existing []ExistingColumn, wanted []Column) []Column {
+	altered := slices.Clone(wanted)
+	for i, c := range wanted {
+		for _, old := range existing {
+			if t, err := ParseType(old.Type); err == nil && old.Name == c.Name {
+				if grown, ok := growEnum(t, c.Type); ok {
+					altered[i].Type = grown
+				}
+			}
+		}
+	}
+	return altered
 }
 
 // changeDefault writes what a changed default takes. ClickHouse computes the value of rows from before the column when they

@@ -132,8 +132,8 @@ func (t tables) Normal(ctx context.Context, expression string) (string, error) {
 func (t tables) Describe(ctx context.Context, database, table string) (governance.Table, error) {
 	var found governance.Table
 	where := " WHERE database = " + ddl.QuoteString(database)
-	err := t.each(ctx, "SELECT sorting_key, partition_key, engine, engine_full, comment, create_table_query FROM system.tables"+where+" AND name = "+ddl.QuoteString(table), func(rows driver.Rows) error {
-		return rows.Scan(&found.SortingKey, &found.PartitionKey, &found.Engine, &found.EngineFull, &found.Comment, &found.Created)
+	err := t.each(ctx, "SELECT sorting_key, partition_key, engine, engine_full, comment, create_table_query, as_select FROM system.tables"+where+" AND name = "+ddl.QuoteString(table), func(rows driver.Rows) error {
+		return rows.Scan(&found.SortingKey, &found.PartitionKey, &found.Engine, &found.EngineFull, &found.Comment, &found.Created, &found.Select)
 	})
 	if err != nil {
 		return found, fmt.Errorf("reading system.tables of %s.%s: %w", database, table, err)

@@ -64,17 +64,23 @@ func connect(t *testing.T, brokers, registryURL string, withTables bool) stack {
 	t.Cleanup(s.registry.Close)
 	s.deps.Registry = s.registry
 	if withTables {
-		options, err := clickhouse.ParseDSN(clickhousetest.Start(t) + "/" + clickhousetest.Database(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.database, err = clickhouse.Open(options); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.database.Close() })
-		s.deps.Tables = cluster.Tables(s.database)
+		s.connectTables(t, clickhousetest.Start(t), clickhousetest.Database(t))
 	}
 	return s
+}
+
+// connectTables to a database of ClickHouse.
+func (s *stack) connectTables(t *testing.T, address, database string) {
+	t.Helper()
+	options, err := clickhouse.ParseDSN(address + "/" + database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.database, err = clickhouse.Open(options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.database.Close() })
+	s.deps.Tables = cluster.Tables(s.database)
 }
 
 // wantedThings is a stack without parts: what contracts and schemas want of one.
