@@ -63,14 +63,15 @@ type check struct {
 
 // Main is the whole main function of a program: parse, build, run, exit. build wires the components with Add and Ready.
 func Main[T any](name, description string, config *T, common func(*T) *Config, build func(a *App, config *T) error) {
+	// Before everything else: a signal that comes while the program still starts is a drain like any other, and no death.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	kong.Parse(config, kong.Name(name), kong.Description(description))
 	a := New(name, *common(config))
 	if err := build(a, config); err != nil {
 		a.Log.Error("starting failed", "error", err.Error())
 		os.Exit(1)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	if err := a.Run(ctx); err != nil {
 		a.Log.Error("stopped", "error", err.Error())
 		os.Exit(1)

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func config(t *testing.T) app.Config {
 	return app.Config{
 		Telemetry:    telemetry.Config{HTTPAddress: "127.0.0.1:0", HTTPAddressFile: filepath.Join(t.TempDir(), "address"), LogLevel: "error", LogFormat: "text"},
-		DrainTimeout: 5 * time.Second,
+		DrainTimeout: time.Minute,
 	}
 }
 
@@ -119,7 +119,7 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 
 func awaitFile(t *testing.T, path string) string {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
 			return string(text)
 		}

@@ -147,10 +147,11 @@ func handOver(t *testing.T, c *cluster, protocol string) {
 			}
 			err := consumers[i].Commit(commit)
 			switch {
-			case err == nil || lost:
-			case errors.Is(err, ErrRebalance) || errors.Is(err, ErrFenced):
-				// The next rebalance has begun already, so that nobody can commit under this generation any more: what
-				// was read of these partitions comes again, and only that.
+			case err == nil:
+			case lost || errors.Is(err, ErrRebalance) || errors.Is(err, ErrFenced):
+				// The next rebalance has begun already, or the machine was so slow that the member was given up, so that
+				// nobody can commit under this generation any more: what was read of these partitions comes again, and
+				// only that.
 				for _, o := range commit {
 					refused[o.TopicPartition] = true
 				}
@@ -174,11 +175,11 @@ func handOver(t *testing.T, c *cluster, protocol string) {
 	}
 	open(0)
 	c.produce(keyed(topic, 0, 1000)...)
-	for deadline := time.Now().Add(20 * time.Second); len(seen) < 1000 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(seen) < 1000 && time.Now().Before(deadline); {
 		poll(0)
 	}
 	open(1)
-	for deadline := time.Now().Add(20 * time.Second); len(consumers[1].Assignment()) != 4 || len(consumers[0].Assignment()) != 4; {
+	for deadline := time.Now().Add(patience); len(consumers[1].Assignment()) != 4 || len(consumers[0].Assignment()) != 4; {
 		poll(0)
 		poll(1)
 		if time.Now().After(deadline) {
@@ -186,7 +187,7 @@ func handOver(t *testing.T, c *cluster, protocol string) {
 		}
 	}
 	c.produce(keyed(topic, 1000, 2000)...)
-	for deadline := time.Now().Add(20 * time.Second); len(seen) < 2000 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); len(seen) < 2000 && time.Now().Before(deadline); {
 		poll(0)
 		poll(1)
 	}
@@ -237,7 +238,7 @@ func TestNoResetRefusesToGuess(t *testing.T) {
 		topic := c.topic("no-reset", 1)
 		consumer := c.consumer(ConsumerConfig{Group: c.prefix + "no-reset", Topics: []string{topic}, NoReset: true})
 		var err error
-		for deadline := time.Now().Add(15 * time.Second); err == nil && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); {
 			_, err = consumer.Poll(t.Context())
 		}
 		if !errors.Is(err, ErrNoOffset) || !strings.Contains(err.Error(), topic) {
@@ -264,17 +265,23 @@ func TestAMemberThatDidNotPollRejoinsByItself(t *testing.T) {
 		})
 		c.produce(keyed(topic, 0, 10)...)
 		c.read(consumer, 10)
-		time.Sleep(1500 * time.Millisecond)
+		// The client looks now and then how long it was left alone: how late, is the machine's affair.
+		for away := 1500 * time.Millisecond; !lost; away *= 2 {
+			if away > patience {
+				t.Fatal("the expulsion was not told as a loss")
+			}
+			time.Sleep(away)
+			if _, err := consumer.Poll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		c.produce(keyed(topic, 10, 20)...)
 		c.read(consumer, 10)
-		if !lost {
-			t.Error("the expulsion was not told as a loss")
-		}
 	})
 }
 
 func TestABrokerThatIsKilledAndComesBackIsFoundAgain(t *testing.T) {
-	config := broker.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir() + "/broker"}
+	config := broker.Config{DataDir: t.TempDir() + "/broker"}
 	b := brokertest.StartBroker(t, config)
 	config.Listen = b.Address()
 	c := clusterAt(t, b.Address())
@@ -374,7 +381,7 @@ func TestAMemberSeesEachRecordOfItsPartitionsOnceWhileOthersComeAndGo(t *testing
 		c.read(a, 10)
 		next := map[TopicPartition]int64{}
 		for round := 1; round <= 2; round++ {
-			ctx, cancel := contextFor(t, 40*time.Second)
+			ctx, cancel := contextFor(t, patience)
 			b := c.consumer(ConsumerConfig{Group: c.prefix + "g", Topics: []string{in}})
 			var other sync.WaitGroup
 			other.Go(func() {

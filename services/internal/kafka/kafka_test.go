@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	}), goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
 }
 
+// patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
+const patience = 2 * time.Minute
+
 // apacheKafka is shared by the tests of this process: it takes seconds to start.
 var apacheKafka struct {
 	start  sync.Once
@@ -173,7 +176,7 @@ func (c *cluster) produce(messages ...*Message) []Delivery {
 			break
 		}
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	if err := p.Flush(ctx); err != nil {
 		c.t.Fatal(err)
@@ -214,7 +217,7 @@ func copied(r Record) Record {
 // read polls until n records came, or fails after a while.
 func (c *cluster) read(consumer *Consumer, n int) []Record {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	var all []Record
 	for len(all) < n {
@@ -232,47 +235,17 @@ func (c *cluster) read(consumer *Consumer, n int) []Record {
 // all reads a whole topic, committed records only.
 func (c *cluster) all(topic string) []Record {
 	c.t.Helper()
-	described, err := c.admin.Describe(c.t.Context(), topic)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := c.admin.AwaitCommitted(ctx, topic); err != nil {
 		c.t.Fatal(err)
 	}
-	var parts []TopicPartition
-	var assign []Committed
-	for p := range described[topic].Partitions {
-		tp := TopicPartition{Topic: topic, Partition: int32(p)}
-		parts = append(parts, tp)
-		assign = append(assign, Committed{TopicPartition: tp, Offset: OffsetBeginning})
-	}
-	if err := c.admin.AwaitCommitted(c.t.Context(), topic); err != nil {
-		c.t.Fatal(err)
-	}
-	ends, err := c.admin.Offsets(c.t.Context(), parts, true)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	consumer := c.consumer(ConsumerConfig{Assign: assign, Headers: true})
-	defer consumer.Close()
 	var all []Record
-	// The tail may be control records, which never come: quiet for a while means the end.
-	left := map[TopicPartition]int64{}
-	for tp, end := range ends {
-		if end.Latest > 0 {
-			left[tp] = end.Latest
-		}
-	}
-	for idle := time.Now(); len(left) > 0 && time.Since(idle) < 1500*time.Millisecond; {
-		batch, err := consumer.Poll(c.t.Context())
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		for _, r := range batch {
-			idle = time.Now()
-			all = append(all, copied(r))
-			tp := TopicPartition{Topic: r.Topic, Partition: r.Partition}
-			if r.Offset+1 >= left[tp] {
-				delete(left, tp)
-			}
-		}
+	if err := ReadAll(ctx, c.client, []string{topic}, func(r Record) error {
+		all = append(all, copied(r))
+		return nil
+	}); err != nil {
+		c.t.Fatal(err)
 	}
 	return all
 }

@@ -98,7 +98,7 @@ func checkDoubled(t testing.TB, records []Record, n int) {
 // awaitLag waits until a group has read everything.
 func (c *cluster) awaitLag(group, topic string) {
 	c.t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		total := int64(0)
 		lags, err := c.admin.Lag(c.t.Context(), group, []string{topic})
 		for _, l := range lags {
@@ -167,7 +167,7 @@ func TestProcessorWithoutOutputCommitsItsOffsets(t *testing.T) {
 }
 
 func TestProcessorWaitsOutABrokerThatIsKilled(t *testing.T) {
-	config := broker.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir() + "/broker"}
+	config := broker.Config{DataDir: t.TempDir() + "/broker"}
 	b := brokertest.StartBroker(t, config)
 	config.Listen = b.Address()
 	c := clusterAt(t, b.Address())
@@ -213,7 +213,8 @@ func TestAProcessorThatIsFencedGoesOn(t *testing.T) {
 func TestLagCountsRecordsAndSeconds(t *testing.T) {
 	onEachBroker(t, func(t *testing.T, c *cluster) {
 		in := c.topic("in", 2)
-		at := time.Now().Add(-90 * time.Second).UnixMilli()
+		began := time.Now()
+		at := began.Add(-90 * time.Second).UnixMilli()
 		c.produce(&Message{Topic: in, Value: []byte("old"), TimestampMs: at}, &Message{Topic: in, Value: []byte("new")}, &Message{Topic: in, Value: []byte("new")})
 		consumer := c.consumer(ConsumerConfig{Group: c.prefix + "g", Topics: []string{in}})
 		c.read(consumer, 3)
@@ -226,6 +227,9 @@ func TestLagCountsRecordsAndSeconds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if records > 0 {
+				most += time.Since(began).Seconds() // however slow the machine is
+			}
 			if l := lags[0]; l.Records != records || l.Seconds < least || l.Seconds > most {
 				t.Errorf("committed %d: lag is %d records and %.1f s", offset, l.Records, l.Seconds)
 			}
@@ -233,8 +237,8 @@ func TestLagCountsRecordsAndSeconds(t *testing.T) {
 				t.Errorf("the empty partition's lag is %+v", lags[1])
 			}
 		}
-		check(0, 3, 89, 100)
-		check(1, 2, 0, 10)
+		check(0, 3, 89, 91)
+		check(1, 2, 0, 1)
 		check(3, 0, 0, 0)
 	})
 }

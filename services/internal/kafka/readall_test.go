@@ -13,7 +13,7 @@ import (
 // sees, and its end may come in the same batch as the last records.
 func TestReadAllReadsToTheEndsOfTransactionalTopics(t *testing.T) {
 	onEachBroker(t, func(t *testing.T, c *cluster) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		in, out := c.topic("in", 4), c.topic("out", 8)
 		const records = 2000

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 )
 
 // Spec is one child process of the local stack.
@@ -32,6 +34,8 @@ type Spec struct {
 	Ready func(ctx context.Context) error
 	// Ended is called when the child ended by itself after it had been ready; nil: not.
 	Ended func(name string, reason error)
+	// Ports are held for the child, also while it is down, and given back when it has ended for good.
+	Ports []*port.Reservation
 	// StartTimeout bounds the wait for Ready.
 	StartTimeout time.Duration
 	// StopTimeout is how long a SIGTERM may take before SIGKILL.
@@ -64,6 +68,7 @@ type Process struct {
 func Launch(ctx context.Context, spec Spec) (*Process, error) {
 	p := &Process{spec: spec, stop: make(chan struct{}), exited: make(chan struct{}), fatal: make(chan error, 1)}
 	if err := os.MkdirAll(filepath.Dir(spec.LogFile), 0o755); err != nil {
+		p.releasePorts()
 		return nil, fmt.Errorf("starting %s: making the folder of its log: %w", spec.Name, err)
 	}
 	go p.supervise()
@@ -102,9 +107,16 @@ func (p *Process) awaitReady(ctx context.Context) error {
 	}
 }
 
+func (p *Process) releasePorts() {
+	for _, held := range p.spec.Ports {
+		held.Release()
+	}
+}
+
 // supervise runs the child again and again until Stop.
 func (p *Process) supervise() {
 	defer close(p.exited)
+	defer p.releasePorts()
 	// The kernel sends the parent-death signal when the THREAD that forked ends, so this goroutine keeps its thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

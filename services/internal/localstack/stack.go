@@ -13,11 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 )
 
 // Kinds of local stack.
@@ -123,13 +124,17 @@ func (s *Stack) progress(format string, args ...any) {
 	}
 }
 
+// partStart bounds the start of an embedded part or a program on a busy machine: what cannot start says so by ending.
+const partStart = 90 * time.Second
+
 // part is the Spec of an embedded part: a hidden command of the streamforge binary itself.
-func (s *Stack) part(name, address string, args ...string) Spec {
+func (s *Stack) part(name string, listen *port.Reservation, args ...string) Spec {
 	return Spec{
 		Name: name, Path: s.config.Executable,
-		Args:         append([]string{"local", name, "--listen", address, "--data-dir", s.DataDir(name)}, args...),
+		Args:         append([]string{"local", name, "--listen", listen.Address(), "--data-dir", s.DataDir(name)}, args...),
 		LogFile:      s.LogFile(name),
-		StartTimeout: 30 * time.Second,
+		Ports:        []*port.Reservation{listen},
+		StartTimeout: partStart,
 		StopTimeout:  15 * time.Second,
 	}
 }
@@ -138,36 +143,36 @@ func (s *Stack) startBroker(ctx context.Context) error {
 	if s.config.Kind == Apache {
 		return s.startApacheKafka(ctx)
 	}
-	address, err := loopback(s.config.KafkaPort)
+	listen, err := port.Reserve(s.config.KafkaPort)
 	if err != nil {
 		return err
 	}
-	spec := s.part("broker", address)
-	spec.Ready = dialable(address)
-	s.addresses.Kafka = address
+	spec := s.part("broker", listen)
+	spec.Ready = dialable(listen.Address())
+	s.addresses.Kafka = listen.Address()
 	return s.launch(ctx, spec)
 }
 
 func (s *Stack) startRegistry(ctx context.Context) error {
-	address, err := loopback(s.config.RegistryPort)
+	listen, err := port.Reserve(s.config.RegistryPort)
 	if err != nil {
 		return err
 	}
-	spec := s.part("registry", address)
+	spec := s.part("registry", listen)
 	spec.Env = []string{"KAFKA_BOOTSTRAP_SERVERS=" + s.addresses.Kafka}
-	spec.Ready = answers("http://" + address + "/subjects")
-	s.addresses.Registry = "http://" + address
+	s.addresses.Registry = "http://" + listen.Address()
+	spec.Ready = answers(s.addresses.Registry + "/subjects")
 	return s.launch(ctx, spec)
 }
 
 func (s *Stack) startClickHouse(ctx context.Context) error {
-	address, err := loopback(s.config.ClickHousePort)
+	listen, err := port.Reserve(s.config.ClickHousePort)
 	if err != nil {
 		return err
 	}
-	spec := s.part("clickhouse", address, "--cache-dir", s.config.CacheDir)
-	spec.Ready = answers("http://" + address + "/ping")
-	s.addresses.ClickHouse = "http://" + address
+	spec := s.part("clickhouse", listen, "--cache-dir", s.config.CacheDir)
+	s.addresses.ClickHouse = "http://" + listen.Address()
+	spec.Ready = answers(s.addresses.ClickHouse + "/ping")
 	return s.launch(ctx, spec)
 }
 
@@ -189,17 +194,19 @@ func (s *Stack) ProgramUnready(ctx context.Context, name, path string, args, env
 }
 
 func (s *Stack) program(ctx context.Context, name, path string, args, env []string, ask string) (*Process, error) {
-	address, err := loopback(0)
+	listen, err := port.Reserve(0)
 	if err != nil {
 		return nil, err
 	}
+	address := listen.Address()
 	spec := Spec{
 		Name: name, Path: path, Args: args,
 		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, OneArena}, env),
 		LogFile:      s.LogFile(name),
 		Ready:        answers("http://" + address + ask),
 		Ended:        s.config.Ended,
-		StartTimeout: 30 * time.Second,
+		Ports:        []*port.Reservation{listen},
+		StartTimeout: partStart,
 		StopTimeout:  40 * time.Second,
 	}
 	p, err := Launch(ctx, spec)
@@ -285,16 +292,6 @@ func (s *Stack) Stop() error {
 		errs = append(errs, parts[i].Stop())
 	}
 	return errors.Join(errs...)
-}
-
-// loopback is 127.0.0.1 with the port given, or with one that is free now.
-func loopback(port int) (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-	if err != nil {
-		return "", fmt.Errorf("port %d on 127.0.0.1 is taken: %w; choose another", port, err)
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 func dialable(address string) func(context.Context) error {

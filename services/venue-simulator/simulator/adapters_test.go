@@ -2,13 +2,13 @@ package simulator
 
 import (
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
+	"github.com/streamforge/streamforge/services/venue-simulator/ledger"
 )
 
 // The platform's own adapters, which are written from the venues' documents and recordings, connect to the simulator as
@@ -44,7 +44,7 @@ func TestThePlatformsAdaptersReadEverythingTheSimulatorSends(t *testing.T) {
 				checkSnapshot(t, s, decoder, base+request.Path, sub.Instruments[0])
 			}
 			go func() {
-				time.Sleep(400 * time.Millisecond) // as long as the busy market is to be read; no event ends it
+				awaitSent(t, s, func(r ledger.Report) bool { return r.Trades >= 200 && r.OrderbookUpdates >= 100 })
 				drainInBackground(s)
 			}()
 			frames, err := c.rest()

@@ -58,7 +58,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:0", Speed: 1, Market: synthetic.DefaultConfig(), MaxConnectionAge: 24 * time.Hour,
-		ConnectionBufferBytes: 32 << 20, RESTLatency: 50 * time.Millisecond, DrainTimeout: 10 * time.Second,
+		ConnectionBufferBytes: 32 << 20, RESTLatency: 50 * time.Millisecond, DrainTimeout: 25 * time.Second,
 	}
 }
 

@@ -306,14 +306,14 @@ const endless = "SELECT count() FROM numbers(1000000000000) WHERE sipHash64(numb
 // waitRunning waits until the number of running queries that hold mark is as wanted.
 func waitRunning(t *testing.T, address, mark, want string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		got := clickhousetest.Exec(t, address, "SELECT count() FROM system.processes WHERE query LIKE '%"+mark+"%' AND query NOT LIKE '%processes%'")
 		if got == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s queries run after 10 s, expected %s", got, want)
+			t.Fatalf("%s queries run after 2 min, expected %s", got, want)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -368,6 +368,7 @@ func TestAcknowledgedInsertsSurviveKills(t *testing.T) {
 	next := 0
 	for range 4 {
 		ctx, stop := context.WithCancel(t.Context())
+		before := len(acknowledged)
 		var mu sync.Mutex
 		var writers sync.WaitGroup
 		for range 3 {
@@ -386,7 +387,19 @@ func TestAcknowledgedInsertsSurviveKills(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(300 * time.Millisecond) // The kill is to come in the midst of inserts, at no particular one.
+		// The kill is to come in the midst of inserts, at no particular one.
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			mu.Lock()
+			here := len(acknowledged) - before
+			mu.Unlock()
+			if here >= 10 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d inserts were acknowledged within 2 min", here)
+			}
+		}
+		time.Sleep(300 * time.Millisecond)
 		server.Kill()
 		stop()
 		writers.Wait()

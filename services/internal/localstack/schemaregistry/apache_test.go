@@ -2,7 +2,6 @@ package schemaregistry_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack/apache"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
@@ -44,14 +44,15 @@ func install(t *testing.T) (cache string) {
 	return cache
 }
 
-func freeAddress(t *testing.T) string {
+// reservedAddress is one of the test's own, for a process that is told where to listen.
+func reservedAddress(t *testing.T) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	held, err := port.Reserve(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer free.Close()
-	return free.Addr().String()
+	t.Cleanup(held.Release)
+	return held.Address()
 }
 
 // launch runs a Java process until the test ends.
@@ -72,14 +73,14 @@ func launch(t *testing.T, how apache.Command) {
 // startApicurio runs Apicurio until the test ends.
 func startApicurio(t *testing.T) target {
 	t.Helper()
-	cache, address := install(t), freeAddress(t)
+	cache, address := install(t), reservedAddress(t)
 	how, err := apache.Apicurio(apache.ApicurioConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address})
 	if err != nil {
 		t.Fatal(err)
 	}
 	launch(t, how)
 	tg := target{name: "apicurio", url: fmt.Sprintf("http://%s%s", address, apache.ApicurioPath), apicurio: true}
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		response, err := http.Get(tg.url + "/subjects")
 		if err == nil {
 			response.Body.Close()
@@ -108,8 +109,8 @@ func TestContractOnApicurio(t *testing.T) {
 
 // Ours keeps its state in a real Kafka as well as in the embedded broker.
 func TestContractOnOursOverApacheKafka(t *testing.T) {
-	cache, address := install(t), freeAddress(t)
-	how, err := apache.Kafka(t.Context(), apache.KafkaConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address, Controller: freeAddress(t)})
+	cache, address := install(t), reservedAddress(t)
+	how, err := apache.Kafka(t.Context(), apache.KafkaConfig{CacheDir: cache, DataDir: t.TempDir(), Listen: address, Controller: reservedAddress(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func start(t *testing.T, brokers string) (url string, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	for deadline := time.Now().Add(20 * time.Second); s.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); s.Ready() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(s.Ready())
 		}
@@ -127,7 +126,7 @@ func readTopic(t *testing.T, brokers string, n int) []string {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var all []string
 	for len(all) < n {
@@ -179,12 +178,7 @@ func TestReadsATopicOfConfluents(t *testing.T) {
 }
 
 func TestWaitsForTheBroker(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := reservedAddress(t)
 	var logged strings.Builder
 	s, err := schemaregistry.New(schemaregistry.Config{BootstrapServers: address}, slog.New(slog.NewTextHandler(&logged, nil)), nil)
 	if err != nil {
@@ -196,7 +190,7 @@ func TestWaitsForTheBroker(t *testing.T) {
 	tg := target{name: "ours", url: s.URL()}
 	tg.want(t, tg.do(t, "GET", "/subjects", ""), 500, `{"error_code":50001}`)
 	brokertest.StartBroker(t, broker.Config{Listen: address})
-	for deadline := time.Now().Add(20 * time.Second); s.Ready() != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); s.Ready() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(s.Ready())
 		}
@@ -215,7 +209,7 @@ func TestAnOutageOfTheBroker(t *testing.T) {
 	data := t.TempDir()
 	first := brokertest.StartBroker(t, broker.Config{DataDir: data})
 	address := first.Address()
-	s, err := schemaregistry.New(schemaregistry.Config{BootstrapServers: address, WriteTimeout: time.Second}, slog.New(slog.DiscardHandler), nil)
+	s, err := schemaregistry.New(schemaregistry.Config{BootstrapServers: address, WriteTimeout: 5 * time.Second}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +223,7 @@ func TestAnOutageOfTheBroker(t *testing.T) {
 	tg.want(t, tg.do(t, "POST", "/subjects/b/versions", schemaBody(tradeV2)), 500, `{"error_code":50001}`)
 	tg.want(t, tg.do(t, "GET", "/subjects/a/versions/1", ""), 200, fmt.Sprintf(`{"id":%d}`, id))
 	brokertest.StartBroker(t, broker.Config{DataDir: data, Listen: address})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if got := tg.do(t, "POST", "/subjects/b/versions", schemaBody(tradeV2)); got.status == 200 {
 			if again := idOf(t, got); again == id {
 				t.Errorf("id %d was given twice", id)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack/apache"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 )
 
 // Require skips the test, saying why, unless Apache Kafka was asked for (STREAMFORGE_APACHE=1, or CI=true) and Java and
@@ -70,19 +71,29 @@ type Apicurio struct {
 // child is a process that ends with the test's.
 type child struct {
 	name    string
+	ports   []*port.Reservation
+	log     string
 	command *exec.Cmd
 	done    chan struct{}
 }
 
-func launch(name string, spec apache.Command) (*child, error) {
+func launch(name, dir string, spec apache.Command, ports []*port.Reservation) (*child, error) {
+	log, err := os.Create(filepath.Join(dir, "output.log"))
+	if err != nil {
+		release(ports)
+		return nil, err
+	}
+	defer log.Close()
 	command := exec.Command(spec.Path, spec.Args...)
 	command.Env = append(os.Environ(), spec.Env...)
 	// A killed test leaves nothing behind.
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
+		release(ports)
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	c := &child{name: name, command: command, done: make(chan struct{})}
+	c := &child{name: name, ports: ports, log: log.Name(), command: command, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		_ = command.Wait()
@@ -94,11 +105,19 @@ func launch(name string, spec apache.Command) (*child, error) {
 func (c *child) Stop() {
 	_ = c.command.Process.Kill()
 	<-c.done
+	release(c.ports)
+}
+
+// said is the end of what the process wrote, for an error.
+func (c *child) said() string {
+	const most = 4 << 10
+	text, _ := os.ReadFile(c.log)
+	return string(text[max(0, len(text)-most):])
 }
 
 // await waits until the process answers.
 func (c *child) await(ctx context.Context, answers func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -106,9 +125,10 @@ func (c *child) await(ctx context.Context, answers func(context.Context) error) 
 		select {
 		case <-ctx.Done():
 			c.Stop()
-			return fmt.Errorf("%s does not answer: %w", c.name, ctx.Err())
+			return fmt.Errorf("%s does not answer: %w: %s", c.name, ctx.Err(), c.said())
 		case <-c.done:
-			return fmt.Errorf("%s ended while starting", c.name)
+			release(c.ports)
+			return fmt.Errorf("%s ended while starting: %s", c.name, c.said())
 		case <-tick.C:
 		}
 		if answers(ctx) == nil {
@@ -139,25 +159,21 @@ func StartKafkaWithUsers(ctx context.Context, dir string, users map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	listen, err := freeAddress()
+	ports, err := reserve(3)
 	if err != nil {
 		return nil, err
 	}
-	controller, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	config := apache.KafkaConfig{CacheDir: cache, DataDir: dir, Listen: listen, Controller: controller, Users: users}
+	listen := ports[0].Address()
+	config := apache.KafkaConfig{CacheDir: cache, DataDir: dir, Listen: listen, Controller: ports[1].Address(), Users: users}
 	if len(users) > 0 {
-		if config.SASLListen, err = freeAddress(); err != nil {
-			return nil, err
-		}
+		config.SASLListen = ports[2].Address()
 	}
 	spec, err := apache.Kafka(ctx, config)
 	if err != nil {
+		release(ports)
 		return nil, err
 	}
-	c, err := launch("kafka at "+listen, spec)
+	c, err := launch("kafka at "+listen, dir, spec, ports)
 	if err != nil {
 		return nil, err
 	}
@@ -177,16 +193,18 @@ func StartApicurio(ctx context.Context, dir string) (*Apicurio, error) {
 	if err != nil {
 		return nil, err
 	}
-	listen, err := freeAddress()
+	ports, err := reserve(1)
 	if err != nil {
 		return nil, err
 	}
+	listen := ports[0].Address()
 	spec, err := apache.Apicurio(apache.ApicurioConfig{CacheDir: cache, DataDir: dir, Listen: listen})
 	if err != nil {
+		release(ports)
 		return nil, err
 	}
 	a := &Apicurio{URL: "http://" + listen + apache.ApicurioPath}
-	if a.child, err = launch("apicurio at "+a.URL, spec); err != nil {
+	if a.child, err = launch("apicurio at "+a.URL, dir, spec, ports); err != nil {
 		return nil, err
 	}
 	return a, a.await(ctx, func(ctx context.Context) error {
@@ -206,11 +224,21 @@ func StartApicurio(ctx context.Context, dir string) (*Apicurio, error) {
 	})
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// reserve holds so many ports.
+func reserve(count int) (ports []*port.Reservation, err error) {
+	for range count {
+		one, err := port.Reserve(0)
+		if err != nil {
+			release(ports)
+			return nil, err
+		}
+		ports = append(ports, one)
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return ports, nil
+}
+
+func release(ports []*port.Reservation) {
+	for _, one := range ports {
+		one.Release()
+	}
 }

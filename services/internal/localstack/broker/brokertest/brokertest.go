@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack/broker"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 )
 
 // Start runs a broker in memory until the test ends and returns its bootstrap address. Topics are to be created, as
@@ -17,15 +18,18 @@ func Start(t testing.TB) string { return StartBroker(t, broker.Config{}).Address
 func StartBroker(t testing.TB, config broker.Config) *broker.Broker {
 	t.Helper()
 	if config.Listen == "" {
-		config.Listen = "127.0.0.1:0"
-	}
-	var b *broker.Broker
-	var err error
-	// A port that a broker has just left may need a moment.
-	for range 50 {
-		if b, err = broker.New(config, slog.New(slog.DiscardHandler)); err == nil {
-			break
+		// Held until the test ends, so that a broker that it restarts finds its port.
+		listen, err := port.Reserve(0)
+		if err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(listen.Release)
+		config.Listen = listen.Address()
+	}
+	// A port that a broker has just left may need a moment.
+	deadline := time.Now().Add(time.Minute)
+	b, err := broker.New(config, slog.New(slog.DiscardHandler))
+	for ; err != nil && time.Now().Before(deadline); b, err = broker.New(config, slog.New(slog.DiscardHandler)) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if err != nil {

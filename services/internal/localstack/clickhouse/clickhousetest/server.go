@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack/clickhouse/install"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 )
 
 // shared is the server of all tests of this process. It is package state because a test binary has no other place that
@@ -73,7 +74,11 @@ type Server struct {
 // Own starts a server for this test alone; it is stopped, and its data removed, at the test's end.
 func Own(t testing.TB, options Options) *Server {
 	t.Helper()
-	server, err := start(options, t.TempDir(), "127.0.0.1:0", false)
+	listen, err := port.Reserve(0)
+	check(t, err)
+	// The port is its own also between Kill and Restart.
+	t.Cleanup(listen.Release)
+	server, err := start(options, t.TempDir(), listen.Address(), false)
 	check(t, err)
 	t.Cleanup(server.Kill)
 	return server
@@ -109,9 +114,9 @@ func (s *Server) Stop() error {
 	}
 	select {
 	case <-s.exited:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.Kill()
-		return errors.New("the server did not stop within 30 s of SIGTERM")
+		return errors.New("the server did not stop within 2 min of SIGTERM")
 	}
 	_ = s.stdin.Close()
 	if !s.command.ProcessState.Success() {
@@ -218,7 +223,7 @@ func start(options Options, dir, listen string, remove bool) (*Server, error) {
 	}()
 	select {
 	case s.URL = <-line:
-	case <-time.After(60 * time.Second):
+	case <-time.After(3 * time.Minute):
 	}
 	if _, err := url.Parse(s.URL); err != nil || s.URL == "" {
 		_ = s.command.Process.Kill()
@@ -276,4 +281,4 @@ func (t *tail) String() string {
 }
 
 // client bounds every query of a test, so that a hanging one fails with its name and not with the whole binary's timeout.
-var client = &http.Client{Timeout: time.Minute}
+var client = &http.Client{Timeout: 3 * time.Minute}
