@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	ck "github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
 	"github.com/streamforge/streamforge/services/internal/governance/replayproof"
@@ -154,7 +154,7 @@ func TestReplayCountsRecordsAndNotMarkers(t *testing.T) {
 	if err := admin.Create(t.Context(), []kafka.NewTopic{{Name: "marked", Partitions: 3, Replication: 1, Configs: map[string]string{"retention.ms": "-1"}}}); err != nil {
 		t.Fatal(err)
 	}
-	marked, err := ck.NewProducer(&ck.ConfigMap{"bootstrap.servers": brokers, "transactional.id": "marked"})
+	marked, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.TransactionalID("marked"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,11 +166,10 @@ func TestReplayCountsRecordsAndNotMarkers(t *testing.T) {
 		}
 	}
 	topic := "marked"
-	must(marked.InitTransactions(t.Context()))
 	for i := range 10 { // 7 records in partition 0, 3 in partition 1
 		must(marked.BeginTransaction())
-		must(marked.Produce(&ck.Message{TopicPartition: ck.TopicPartition{Topic: &topic, Partition: int32(i / 7)}, Value: []byte{byte(i)}}, nil))
-		must(marked.CommitTransaction(t.Context()))
+		must(marked.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: int32(i / 7), Value: []byte{byte(i)}}).FirstErr())
+		must(marked.EndTransaction(t.Context(), kgo.TryCommit))
 	}
 	for wanted, want := range map[int64]string{1: "9", 2: "6 9", 5: "5 6 7 8 9", 7: "3 4 5 6 7 8 9", 100: "0 1 2 3 4 5 6 7 8 9"} {
 		last, err := newestRecords(t.Context(), client, topic, wanted)
