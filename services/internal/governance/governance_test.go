@@ -21,6 +21,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance"
+	"github.com/streamforge/streamforge/services/internal/governance/migration/migrationtest"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
@@ -36,7 +37,9 @@ type world struct {
 	modes    map[string]string // of subjects that are not in READWRITE
 	log      []string
 	// failAt makes that change, counted from 1, fail; after says that it takes effect all the same, as when an answer is lost.
-	failAt  int
+	failAt int
+	// wanted is what tables are made after.
+	wanted  governance.Deps
 	after   bool
 	changes int
 }
@@ -210,12 +213,16 @@ func (w tables) Normal(_ context.Context, expression string) (string, error) {
 // Exec plays ClickHouse for the statements of these plans: whatever it is told, the table is then as its contract has it.
 func (w *world) Exec(_ context.Context, statement string) error {
 	table := strings.Split(strings.Split(statement, "`market`.`")[1], "`")[0]
+	if made, query, isView := strings.Cut(statement, " AS SELECT "); isView && strings.HasPrefix(made, "CREATE OR REPLACE VIEW ") {
+		return w.change("view "+table, func() { w.makeView(table, query) })
+	}
 	return w.change("table "+table, func() {
-		for _, c := range allContracts() {
+		for _, c := range w.wanted.Contracts {
 			if c.Sink == nil || c.Sink.Table != table {
 				continue
 			}
-			text := must(schemas.SelfContained(must(schemas.Get(c.Subject))))
+			i := slices.IndexFunc(w.wanted.Subjects, func(s schemas.Subject) bool { return s.Name == c.Subject })
+			text := must(schemas.SelfContained(w.wanted.Subjects[i]))
 			made := governance.Table{
 				SortingKey: strings.Join(c.Sink.OrderBy, ", "), PartitionKey: c.Sink.PartitionBy, Engine: "MergeTree", Comment: c.Purpose,
 				EngineFull: fmt.Sprintf("MergeTree ORDER BY x TTL toDateTime(%s) + toIntervalDay(%d) SETTINGS non_replicated_deduplication_window = %d, index_granularity = 8192",
@@ -227,6 +234,12 @@ func (w *world) Exec(_ context.Context, statement string) error {
 			w.tables[table] = made
 		}
 	})
+}
+
+// makeView plays a ClickHouse that knows the types of a view's columns: those of the later table.
+func (w *world) makeView(name, query string) {
+	query, comment, _ := strings.Cut(query, " COMMENT ")
+	w.tables[name] = governance.Table{Engine: "View", Select: "SELECT " + must(tables{w}.Normal(context.Background(), query)), Comment: strings.ReplaceAll(strings.Trim(comment, "'"), `\'`, "'"), Columns: w.tables["raw_trades_v2"].Columns}
 }
 
 func must[T any](v T, err error) T {
@@ -250,6 +263,7 @@ func newGovernance(t *testing.T, w *world, change func(*governance.Config, *gove
 	if change != nil {
 		change(&config, &deps)
 	}
+	w.wanted = deps
 	g, err := governance.New(config, deps)
 	if err != nil {
 		t.Fatal(err)
@@ -318,15 +332,24 @@ func TestTablesComeBeforeSchemasAndTopicsLast(t *testing.T) {
 }
 
 func TestApplyInterruptedAnywhereCanBeRunAgain(t *testing.T) {
+	// A second major version makes a step of every kind.
+	twoVersions := func(_ *governance.Config, deps *governance.Deps) {
+		migrationtest.AddTradesV2(t, deps)
+		deps.Migrations[0].JoinAt = &contract.Join{TopicID: "6f1c0ff2-0d6f-4a0c-9ba8-0123456789ab", Offsets: make([]int64, 64)}
+	}
 	whole := newWorld()
-	if _, err := newGovernance(t, whole, nil).PlanAndApply(t.Context()); err != nil {
+	p, err := newGovernance(t, whole, twoVersions).PlanAndApply(t.Context())
+	if err != nil {
 		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(p.Steps, func(s governance.Step) bool { return s.Kind == governance.KindView }) {
+		t.Fatalf("no view in\n%s", p)
 	}
 	for _, after := range []bool{false, true} {
 		for step := 1; step <= whole.changes; step++ {
 			w := newWorld()
 			w.failAt, w.after = step, after
-			g := newGovernance(t, w, nil)
+			g := newGovernance(t, w, twoVersions)
 			if _, err := g.PlanAndApply(t.Context()); !errors.Is(err, errInjected) {
 				t.Fatalf("change %d failed and Apply says %v", step, err)
 			}
