@@ -159,7 +159,7 @@ func (tree *Tree) Build(dir, version string, programs ...string) {
 		tree.t.Fatalf("building %s from the changed tree: %v\n%s", strings.Join(programs, ", "), err, output)
 	}
 	for _, name := range programs {
-		if err := os.Rename(filepath.Join(staged, name), filepath.Join(dir, name)); err != nil {
+		if err := Install(filepath.Join(staged, name), dir); err != nil {
 			tree.t.Fatal(err)
 		}
 	}
@@ -206,17 +206,25 @@ func CopyOfPrograms(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		if err := os.Link(filepath.Join(Programs(t), name), filepath.Join(dir, name)); err == nil {
-			continue
-		}
-		// The temporary folder is on another file system.
-		program, err := os.ReadFile(filepath.Join(Programs(t), name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), program, 0o755)
-		}
-		if err != nil {
-			t.Fatal(fmt.Errorf("copying %s: %w", name, err))
+		if err := Install(filepath.Join(Programs(t), name), dir); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return dir
+}
+
+// Install puts a program into a folder in one step. One of that name that runs there goes on.
+func Install(program, dir string) error {
+	target := filepath.Join(dir, filepath.Base(program))
+	if err := os.Link(program, target+".new"); err != nil {
+		// The folder is on another file system.
+		text, err := os.ReadFile(program)
+		if err == nil {
+			err = os.WriteFile(target+".new", text, 0o755)
+		}
+		if err != nil {
+			return fmt.Errorf("installing %s: %w", program, err)
+		}
+	}
+	return os.Rename(target+".new", target)
 }
