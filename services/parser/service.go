@@ -97,7 +97,7 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // prepare looks up what the parser must know before it reads. It waits for a registry or broker that is away, and
-// refuses to go on when a schema or a topic is missing.
+// refuses to go on when a schema or a topic is missing, or when a version of raw-frames' schema cannot be read by this build.
 func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	ids := map[string]int{}
 	for _, subject := range []string{framesSubject, "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
@@ -108,16 +108,19 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 		}
 		ids[subject] = id
 	}
-	s.Waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
-	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
-		return nil, err
-	}
 	frameSchema, err := schemas.Get(framesSubject)
 	if err != nil {
 		return nil, err
 	}
 	own, err := schemas.SelfContained(frameSchema)
 	if err != nil {
+		return nil, err
+	}
+	if err := subscription.AwaitReadable(ctx, s.deps.Registry, framesSubject, own, s.deps.Log); err != nil {
+		return nil, err
+	}
+	s.Waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
+	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
 		return nil, err
 	}
 	frames := newFrameReader(s.deps.Registry, ids[framesSubject], own)

@@ -98,6 +98,42 @@ func TestAnIDThatTheRegistryDeniesIsDivertedAfterTheGrace(t *testing.T) {
 	s.checkTrades(2)
 }
 
+// A registered schema by which frames would be misread makes no bad frames of them: what runs blocks and alarms at once, and what
+// is deployed later does not begin.
+func TestAVersionThatThisBuildCannotReadBlocksAndIsToldAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	p := s.start(Config{DeadLetterRate: new(1.0), unknownIDGrace: time.Millisecond})
+	s.sendFrame(binanceTrade("BTCUSDT", 0))
+	s.drained()
+	if err := s.schemas.SetCompatibility(t.Context(), framesSubject, "NONE"); err != nil {
+		t.Fatal(err)
+	}
+	subject := must[schemas.Subject](t)(schemas.Get(framesSubject))
+	subject.Text = strings.ReplaceAll(subject.Text, "timestamp-micros", "timestamp-millis")
+	id, version, err := s.schemas.Register(t.Context(), subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.send("binance/binance-0", binanceTrade("BTCUSDT", 1).AppendAvro(registry.AppendWireHeader(nil, id)), at)
+	s.flush()
+	s.awaitReady(p, fmt.Sprintf("schema id %d cannot be read by this build", id))
+	if p.count(t, "blocked") != 1 || p.count(t, "blocked_batches_total") == 0 {
+		t.Error("no alarm")
+	}
+	p.stop()
+	if letters := s.read(deadletters.Topic); len(letters) != 0 {
+		t.Errorf("%d dead letters", len(letters))
+	}
+	next := must[*Service](t)(New(Config{Group: "parser"}, Deps{
+		Kafka: s.kafka, Registry: s.schemas, Contracts: s.contracts, Log: s.log, Metrics: noMetrics(), Producer: "parser@test",
+	}))
+	want := fmt.Sprintf("raw-frames-value version %d (id %d) cannot be read by this build", version, id)
+	if err := next.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "received_at") {
+		t.Errorf("it begins with %v, want %s", err, want)
+	}
+}
+
 func TestARegistryThatIsAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

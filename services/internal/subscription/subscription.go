@@ -166,7 +166,8 @@ func (s *Subscription) prepare(ctx context.Context) error {
 	}
 	s.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: id, Producer: s.deps.Producer}
 	for _, topic := range s.topics {
-		if err := s.checkVersions(ctx, s.routes[topic]); err != nil {
+		r := s.routes[topic]
+		if err := AwaitReadable(ctx, s.deps.Registry, r.product.Subject, r.own, s.deps.Log); err != nil {
 			return err
 		}
 	}

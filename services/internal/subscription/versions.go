@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -12,28 +13,28 @@ import (
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
-// checkVersions refuses to start a program that could not read what a live version of the schema may have written: better
-// at its deployment than at the first such record. It waits for a registry that is away.
-func (s *Subscription) checkVersions(ctx context.Context, r *route) error {
-	versions, err := s.liveVersions(ctx, r.product.Subject)
+// AwaitReadable returns an error when a live version of a subject may have written what cannot be read by own, the text of a
+// self-contained schema: better at a program's deployment than at the first such record. It waits for a registry that is away.
+func AwaitReadable(ctx context.Context, client *registry.Client, subject, own string, log *slog.Logger) error {
+	versions, err := liveVersions(ctx, client, subject, log)
 	if err != nil {
 		return err
 	}
 	if len(versions) == 0 {
-		return fmt.Errorf("subject %s has no version at %s; run `make register-schemas`", r.product.Subject, s.deps.Registry.URL())
+		return fmt.Errorf("subject %s has no version at %s; run `make register-schemas`", subject, client.URL())
 	}
 	for _, v := range versions {
-		if _, err := avro.NewProjection(v.Text, r.own); err != nil {
-			return fmt.Errorf("%s version %d (id %d) cannot be read by this build: %w; build the program against a schema that reads every live version", r.product.Subject, v.Version, v.ID, err)
+		if _, err := avro.NewProjection(v.Text, own); err != nil {
+			return fmt.Errorf("%s version %d (id %d) cannot be read by this build: %w; build the program against a schema that reads every live version", subject, v.Version, v.ID, err)
 		}
 	}
 	return nil
 }
 
-func (s *Subscription) liveVersions(ctx context.Context, subject string) ([]registry.Schema, error) {
+func liveVersions(ctx context.Context, client *registry.Client, subject string, log *slog.Logger) ([]registry.Schema, error) {
 	told := false
 	return backoff.Retry(ctx, func() ([]registry.Schema, error) {
-		versions, err := s.deps.Registry.LiveVersions(ctx, subject)
+		versions, err := client.LiveVersions(ctx, subject)
 		switch {
 		case err == nil:
 			return versions, nil
@@ -41,7 +42,7 @@ func (s *Subscription) liveVersions(ctx context.Context, subject string) ([]regi
 			return nil, backoff.Permanent(err)
 		case !told:
 			told = true
-			s.deps.Log.Warn("waiting for the schema registry", "subject", subject, "error", err.Error())
+			log.Warn("waiting for the schema registry", "subject", subject, "error", err.Error())
 		}
 		return nil, err
 	}, backoff.WithBackOff(&backoff.ExponentialBackOff{
