@@ -26,6 +26,8 @@ type commandLine struct {
 	Plan     planCommand     `cmd:"" help:"Show what apply would change."`
 	Apply    applyCommand    `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`
 	Schemas  schemasCommand  `cmd:"" help:"Schemas: check a change, register."`
+	Convert  convertCommand  `cmd:"" help:"Write the records of one major version of a product into the other's topic: a migration's running part."`
+	Product  productCommand  `cmd:"" help:"From one major version of a product to the next: compare, cutover, join, retire."`
 	Evidence evidenceCommand `cmd:"" help:"Write a dated snapshot of what lives on a cluster: groups, and schema versions by producer."`
 	offline
 	Install   installCommand   `cmd:"" help:"Fetch what the local stack needs, now rather than at the first start."`

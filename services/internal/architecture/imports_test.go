@@ -189,12 +189,12 @@ var pure = []struct {
 	{
 		[]string{"services/internal/governance", "services/internal/clickhouse/ddl"},
 		[]string{"C", "github.com/confluentinc/confluent-kafka-go", "github.com/ebitengine/purego", module + "services/internal/kafka", module + "services/internal/localstack"},
-		"a pull request's check must build in seconds and run anywhere, so what it needs stays free of cgo and of engines (governance/cluster and evidence/snapshot are where they join)",
+		"a pull request's check must build in seconds and run anywhere, so what it needs stays free of cgo and of engines (governance/cluster, evidence/snapshot and migration/convert are where they join)",
 	},
 }
 
 // joined are the rooms below a pure one where a cluster is reached.
-var joined = []string{"services/internal/governance/cluster", "services/internal/governance/evidence/snapshot"}
+var joined = []string{"services/internal/governance/cluster", "services/internal/governance/evidence/snapshot", "services/internal/governance/migration/convert"}
 
 func TestWhatIsPureReachesNothingImpure(t *testing.T) {
 	graph := map[string]map[string]string{} // folder → import → a file that has it

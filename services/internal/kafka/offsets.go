@@ -80,8 +80,9 @@ func (a *Admin) GroupOffsets(ctx context.Context, group string, parts []TopicPar
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	result, err := a.admin.ListConsumerGroupOffsets(ctx, []ck.ConsumerGroupTopicPartitions{{Group: group, Partitions: clientPartitions(parts)}})
-	if err != nil {
-		return nil, a.adminError("reading the offsets of group "+group, err)
+	// Some brokers say of a group that nobody has heard of that it does not exist, others that it has committed nothing.
+	if err = a.adminError("reading the offsets of group "+group, err); err != nil && Code(err) != int(ck.ErrGroupIDNotFound) {
+		return nil, err
 	}
 	found := map[TopicPartition]Committed{}
 	for _, g := range result.ConsumerGroupsTopicPartitions {

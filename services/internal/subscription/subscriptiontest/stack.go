@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"testing"
@@ -47,6 +48,16 @@ type Stack struct {
 // Start runs a stack until the test ends.
 func Start(t testing.TB) *Stack {
 	t.Helper()
+	subjects, err := schemas.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartWith(t, contracts.FS, subjects)
+}
+
+// StartWith is Start with the contracts and schemas of another working tree.
+func StartWith(t testing.TB, files fs.FS, subjects []schemas.Subject) *Stack {
+	t.Helper()
 	s := &Stack{t: t, Kafka: kafka.ClientConfig{BootstrapServers: brokertest.Start(t)}, log: slog.New(slog.DiscardHandler)}
 	if testing.Verbose() {
 		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -61,7 +72,7 @@ func Start(t testing.TB) *Stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Admin.Close)
-	s.apply()
+	s.apply(files, subjects)
 	if s.producer, err = kafka.NewProducer(s.Kafka, kafka.ProducerConfig{ProducerName: "test@test"}, s.log, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
 	}
@@ -89,14 +100,10 @@ func (s *Stack) startRegistry() {
 }
 
 // apply makes the subjects and topics of the contracts.
-func (s *Stack) apply() {
+func (s *Stack) apply(files fs.FS, subjects []schemas.Subject) {
 	s.t.Helper()
 	var err error
-	if s.contracts, err = contract.Load(contracts.FS); err != nil {
-		s.t.Fatal(err)
-	}
-	subjects, err := schemas.All()
-	if err != nil {
+	if s.contracts, err = contract.Load(files); err != nil {
 		s.t.Fatal(err)
 	}
 	g, err := governance.New(governance.Config{Replication: 1}, governance.Deps{Contracts: s.contracts, Subjects: subjects, Registry: s.Client, Topics: cluster.Topics(s.Admin)})
