@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,7 +38,14 @@ func NewCodec[T any](schema string) (*Codec[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the schema of %T: %w", *new(T), err)
 	}
-	return &Codec[T]{compiled}, nil
+	c := &Codec[T]{compiled}
+	// The library looks for the place of every field before it reads the first byte, which is missing here: what it says of a
+	// type that has no place for one would otherwise be said of every record.
+	var ended *twmb.ShortBufferError
+	if _, err := c.Decode(nil); err != nil && !errors.As(err, &ended) {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Decode reads a body, all of it.

@@ -271,11 +271,23 @@ func TestALiveVersionThatCannotBeReadIsToldAtTheStart(t *testing.T) {
 	if err := subscription.On(sub, "raw-traids", tradeSchema, ignore); says(err, "no contract of that product") != nil {
 		t.Error(err)
 	}
+	type other struct {
+		Symbol string `avro:"symbol"`
+	}
+	forgetful := func(context.Context, subscription.Event[other], kafka.Output) error { return nil }
+	if err := subscription.On(sub, "raw-trades", tradeSchema, forgetful); says(err, "missing field trade_id") != nil {
+		t.Errorf("a type without a field of its schema: %v", err)
+	}
 	needs := strings.Replace(tradeSchema, `"fields":[`, `"fields":[{"name":"fee","type":`+decimal+`},`, 1)
-	if err := subscription.On(sub, "raw-trades", needs, ignore); err != nil {
+	type withFee struct {
+		trade
+		Fee market.Decimal `avro:"fee"`
+	}
+	ignoreFee := func(context.Context, subscription.Event[withFee], kafka.Output) error { return nil }
+	if err := subscription.On(sub, "raw-trades", needs, ignoreFee); err != nil {
 		t.Fatal(err)
 	}
-	if err := subscription.On(sub, "raw-trades", needs, ignore); says(err, "a handler already") != nil {
+	if err := subscription.On(sub, "raw-trades", needs, ignoreFee); says(err, "a handler already") != nil {
 		t.Error(err)
 	}
 	if err := sub.Run(t.Context()); says(err, "raw-trades-value version 1", "cannot be read by this build", "fee") != nil {
