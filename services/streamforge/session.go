@@ -229,7 +229,7 @@ func openClickHouse(url string) (*sql.DB, error) {
 func (s *session) tables() []string {
 	var tables []string
 	for _, c := range s.contracts {
-		if c.Sink != nil {
+		if c.Sinks() {
 			tables = append(tables, c.Sink.Table)
 		}
 	}
@@ -240,7 +240,7 @@ func (s *session) tables() []string {
 func (s *session) groups() map[string][]string {
 	groups := map[string][]string{"parser": {"raw-frames"}}
 	for _, c := range s.contracts {
-		if c.Sink != nil {
+		if c.Sinks() {
 			groups["writer."+c.Topic.Name] = []string{c.Topic.Name}
 		}
 	}

@@ -64,7 +64,7 @@ func choose(all []contract.Contract, topics []string) ([]contract.Contract, erro
 		named[topic] = true
 	}
 	for _, c := range all {
-		if c.Sink == nil || len(topics) > 0 && !named[c.Topic.Name] {
+		if !c.Sinks() || len(topics) > 0 && !named[c.Topic.Name] {
 			continue
 		}
 		delete(named, c.Topic.Name)

@@ -46,7 +46,7 @@ func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 		return nil, err
 	}
 	for _, c := range contracts {
-		if c.Sink == nil {
+		if !c.Sinks() {
 			continue
 		}
 		read := Read{Product: c.ID, SchemaVersion: 1}

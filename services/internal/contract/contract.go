@@ -135,6 +135,12 @@ type Field struct {
 	pointer string
 }
 
+// Retired tells that the product has come to its end: what there is of it stays, and nothing of it is made, filled or changed.
+func (c Contract) Retired() bool { return c.Status == "retired" }
+
+// Sinks tells whether rows are written for the product.
+func (c Contract) Sinks() bool { return c.Sink != nil && !c.Retired() }
+
 // FindSLA returns the promise with that property.
 func (c Contract) FindSLA(property string) (SLA, bool) {
 	i := slices.IndexFunc(c.SLA, func(s SLA) bool { return s.Property == property })

@@ -363,6 +363,40 @@ func TestApplyInterruptedAnywhereCanBeRunAgain(t *testing.T) {
 	}
 }
 
+// TestWhatIsRetiredIsNeitherMadeNorMended: what is left of it stays as it is, and what is gone is not made again.
+func TestWhatIsRetiredIsNeitherMadeNorMended(t *testing.T) {
+	retired := func(_ *governance.Config, deps *governance.Deps) {
+		for i := range deps.Contracts {
+			if deps.Contracts[i].ID == "raw-trades" {
+				deps.Contracts[i].Status = "retired"
+			}
+		}
+		deps.Consumers = slices.DeleteFunc(deps.Consumers, func(c contract.Consumer) bool { return c.Group == contract.WriterGroup("raw-trades") })
+		for i := range deps.Producers {
+			deps.Producers[i].Writes = slices.DeleteFunc(slices.Clone(deps.Producers[i].Writes), func(id string) bool { return id == "raw-trades" })
+		}
+	}
+	fresh := newWorld()
+	if _, err := newGovernance(t, fresh, retired).PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if made := fmt.Sprint(slices.Sorted(maps.Keys(fresh.topics)), slices.Sorted(maps.Keys(fresh.subjects)), slices.Sorted(maps.Keys(fresh.tables))); strings.Contains(made, "raw-trades") || strings.Contains(made, "raw_trades") || !strings.Contains(made, "raw-orderbooks") {
+		t.Errorf("made: %s", made)
+	}
+	w := newWorld()
+	if _, err := newGovernance(t, w, nil).PlanAndApply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.topics["raw-trades"].Configs["retention.ms"] = "60000"
+	p, err := newGovernance(t, w, retired).Plan(t.Context())
+	if err != nil || len(p.Steps) > 0 || len(p.Refused) > 0 {
+		t.Fatalf("%v\n%s", err, p)
+	}
+	if !strings.Contains(p.String(), "note topic raw-trades: its product is retired; it is left alone") {
+		t.Error(p)
+	}
+}
+
 func TestDriftIsNamedExactly(t *testing.T) {
 	for name, c := range map[string]struct {
 		drift func(*world)

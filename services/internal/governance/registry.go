@@ -21,6 +21,9 @@ func (g *Governance) planRegistry(ctx context.Context, p *Plan) error {
 		return nil
 	}
 	for _, s := range g.deps.Subjects {
+		if slices.ContainsFunc(g.deps.Contracts, func(c contract.Contract) bool { return c.Subject == s.Name && c.Retired() }) {
+			continue
+		}
 		wanted, err := g.levelOf(s)
 		if err != nil {
 			return err

@@ -26,6 +26,9 @@ func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 			continue
 		}
 		named[c.Sink.Table] = true
+		if c.Retired() {
+			continue
+		}
 		if err := g.planTable(ctx, p, c, database); err != nil {
 			return fmt.Errorf("contract %s: %w", c.ID, err)
 		}
@@ -146,7 +149,7 @@ func (g *Governance) planColumns(ctx context.Context, p *Plan) error {
 		return fmt.Errorf("asking ClickHouse for its database: %w", err)
 	}
 	for _, c := range g.deps.Contracts {
-		if c.Sink == nil {
+		if !c.Sinks() {
 			continue
 		}
 		spec, err := ddl.SpecOf(c, database)
@@ -172,7 +175,7 @@ func (g *Governance) planColumns(ctx context.Context, p *Plan) error {
 // latest registered version and this build's.
 func (g *Governance) columnsFromVersions(ctx context.Context, p *Plan) error {
 	for _, c := range g.deps.Contracts {
-		if c.Sink == nil || g.deps.Registry == nil {
+		if !c.Sinks() || g.deps.Registry == nil {
 			continue
 		}
 		statements, refused, err := g.statementsSince(ctx, c)

@@ -15,8 +15,12 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 		p.note(KindTopic, "", "Kafka was not asked, topics are left out")
 		return nil
 	}
-	var names []string
+	var names, retired []string
 	for _, c := range g.deps.Contracts {
+		if c.Retired() {
+			retired = append(retired, c.Topic.Name)
+			continue
+		}
 		names = append(names, c.Topic.Name)
 	}
 	existing, err := g.deps.Topics.Describe(ctx, names...)
@@ -44,7 +48,10 @@ func (g *Governance) planTopics(ctx context.Context, p *Plan) error {
 	}
 	slices.Sort(all)
 	for _, name := range all {
-		if !internal(name) && !slices.Contains(names, name) {
+		switch {
+		case slices.Contains(retired, name):
+			p.note(KindTopic, name, "its product is retired; it is left alone, and `streamforge product retire --delete-topic` deletes it")
+		case !internal(name) && !slices.Contains(names, name):
 			p.note(KindTopic, name, "no contract names it; it is left alone")
 		}
 	}

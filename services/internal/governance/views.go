@@ -29,6 +29,16 @@ func (g *Governance) planViews(ctx context.Context, p *Plan, database string) (n
 			continue
 		}
 		named[name] = true
+		if from.Retired() {
+			table, err := g.deps.Tables.Describe(ctx, database, from.Sink.Table)
+			if err != nil {
+				return nil, err
+			}
+			if len(table.Columns) == 0 {
+				p.note(KindView, name, "%s is retired and has no table here: there is nothing to join", from.ID)
+				continue
+			}
+		}
 		if err := g.planView(ctx, p, m, from, to, database); err != nil {
 			return nil, fmt.Errorf("migration %s: %w", m.To, err)
 		}

@@ -140,7 +140,7 @@ func Prove(ctx context.Context, deps Deps, since Beginning, sent *Ledger) (*Resu
 		result.compareLedger(sent)
 	}
 	for _, c := range deps.Contracts {
-		if c.Sink == nil {
+		if !c.Sinks() {
 			continue
 		}
 		if err := result.compareTable(ctx, deps.DB, c.Topic.Name, c.Sink.Table); err != nil {
