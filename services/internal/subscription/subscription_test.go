@@ -348,7 +348,8 @@ type answers struct {
 }
 
 func (a *answers) SchemaByID(context.Context, int) (registry.Schema, error) { return a.schema, a.err }
-func (a *answers) Under(context.Context, int, string) (bool, error)         { return false, a.subject }
+
+func (a *answers) Under(context.Context, int, string) (bool, error) { return false, a.subject }
 
 func FuzzValues(f *testing.F) {
 	f.Add(append(registry.AppendWireHeader(nil, 7), body(f, "1", "1")...))
