@@ -3,31 +3,29 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/streamforge/streamforge/services/internal/governance/check"
-	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
 // againstRegistry is the base that is no commit.
 const againstRegistry = "registry"
 
-type checkCommand struct {
-	Registry registry.Config `embed:""`
-	Against  string          `name:"against" help:"What to compare with: a commit by any of git's names, or registry for what SCHEMA_REGISTRY_URL holds; default: origin/main, or main where there is no origin."`
-	JSON     bool            `name:"json" help:"For a program."`
-	Root     string          `name:"root" type:"existingdir" help:"The working tree, or a folder in it; default: this folder."`
+// checkFlags are the check from git alone, in every build.
+type checkFlags struct {
+	JSON bool   `name:"json" help:"For a program."`
+	Root string `name:"root" type:"existingdir" default:"." help:"The working tree, or a folder in it."`
 }
 
-// Run is the command: exit status 0 when the change is compatible, 3 when it is not, 1 when it could not be judged.
-func (c *checkCommand) Run(ctx context.Context) error {
-	report, err := c.report(ctx)
-	if err != nil {
-		return printProblems(err)
-	}
+func (c *checkFlags) options(against string) check.Options {
+	return check.Options{Dir: c.Root, Against: against, Today: time.Now()}
+}
+
+// show prints the report and ends as its verdict says: exit status 0 when the change is compatible, 3 when it is not.
+func (c *checkFlags) show(report check.Report) error {
+	var err error
 	if c.JSON {
 		encoder := json.NewEncoder(os.Stdout)
 		encoder.SetEscapeHTML(false)
@@ -45,18 +43,20 @@ func (c *checkCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *checkCommand) report(ctx context.Context) (check.Report, error) {
-	options := check.Options{Dir: c.Root, Against: c.Against, Today: time.Now()}
-	if options.Dir == "" {
-		options.Dir = "."
-	}
+// gitCheck is the check of a build without cgo.
+type gitCheck struct {
+	checkFlags
+	Against string `name:"against" help:"What to compare with, a commit by any of git's names; default: origin/main, or main where there is no origin."`
+}
+
+// Run is the command: exit status 0 when the change is compatible, 3 when it is not, 1 when it could not be judged.
+func (c *gitCheck) Run(ctx context.Context) error {
 	if c.Against == againstRegistry {
-		client, err := registry.New(c.Registry, prometheus.NewRegistry())
-		if err != nil {
-			return check.Report{}, err
-		}
-		defer client.Close()
-		options.Against, options.Registry = "", client
+		return errors.New("this build compares with commits alone; `make build` makes bin/streamforge, which can ask a registry")
 	}
-	return check.Run(ctx, options)
+	report, err := check.Run(ctx, c.options(c.Against))
+	if err != nil {
+		return printProblems(err)
+	}
+	return c.show(report)
 }

@@ -5,16 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
 	"github.com/streamforge/streamforge/services/internal/governance/comment"
-	"github.com/streamforge/streamforge/services/internal/governance/evidence"
-	"github.com/streamforge/streamforge/services/internal/governance/history"
 )
 
 type prCheckCommand struct {
@@ -103,11 +99,7 @@ func judgePullRequest(ctx context.Context, dir, base string) judgement {
 	if err != nil {
 		return notJudged(err)
 	}
-	input, err := commentInput(ctx, dir, report)
-	if err != nil {
-		return notJudged(err)
-	}
-	return judgement{input: input, verdict: string(report.Verdict()), status: report.ExitCode()}
+	return judgement{input: comment.Input{Report: report}, verdict: string(report.Verdict()), status: report.ExitCode()}
 }
 
 func notJudged(err error) judgement {
@@ -121,27 +113,4 @@ func notJudged(err error) judgement {
 		j.input.NotJudged = append(j.input.NotJudged, p.Error())
 	}
 	return j
-}
-
-// commentInput adds to a report what the working tree says of readers: the declared groups, and what lives on clusters.
-func commentInput(ctx context.Context, dir string, report check.Report) (comment.Input, error) {
-	in := comment.Input{Report: report}
-	repository, err := history.Open(ctx, dir)
-	if err != nil {
-		return in, err
-	}
-	folder := os.DirFS(filepath.Join(repository.Top, history.ContractsFolder))
-	if in.Consumers, err = declaredReaders(folder); err != nil {
-		return in, err
-	}
-	in.Evidence, err = evidence.Load(folder)
-	return in, err
-}
-
-func declaredReaders(folder fs.FS) ([]contract.Consumer, error) {
-	all, err := contract.Load(folder)
-	if err != nil {
-		return nil, err
-	}
-	return contract.LoadConsumers(folder, all)
 }

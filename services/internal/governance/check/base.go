@@ -9,14 +9,14 @@ import (
 	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
-	"github.com/streamforge/streamforge/services/internal/registry"
 )
 
-// Registry is what is asked of a registry that serves as the base; *registry.Client is one.
+// Registry is what is asked of a registry that serves as the base; package registrybase makes one of a client. Versions
+// have the text as the registry keeps it.
 type Registry interface {
 	URL() string
-	LiveVersions(ctx context.Context, subject string) ([]registry.Schema, error)
-	Version(ctx context.Context, subject string, version int) (registry.Schema, error)
+	LiveVersions(ctx context.Context, subject string) ([]history.Version, error)
+	Version(ctx context.Context, subject string, version int) (history.Version, error)
 	Compatibility(ctx context.Context, subject string) (avro.Level, bool, error)
 	GlobalCompatibility(ctx context.Context) (avro.Level, error)
 }
@@ -87,7 +87,7 @@ func (b *base) useRegistry(ctx context.Context, r Registry, subjects []string) e
 			if err != nil {
 				return err
 			}
-			b.store.Add(name, history.Version{Number: v.Version, Text: v.Raw, References: references(v.References)}, referenced)
+			b.store.Add(name, v, referenced)
 		}
 		if all := b.store.Versions(name); len(all) > 0 {
 			b.current[name] = all[len(all)-1]
@@ -104,14 +104,6 @@ func (b *base) useRegistry(ctx context.Context, r Registry, subjects []string) e
 	return nil
 }
 
-func references(all []registry.Reference) []history.Reference {
-	var out []history.Reference
-	for _, r := range all {
-		out = append(out, history.Reference(r))
-	}
-	return out
-}
-
 // registryTexts gathers the texts of references from a registry, each version once.
 type registryTexts struct {
 	registry Registry
@@ -122,7 +114,7 @@ type registryTexts struct {
 const maxReferenceDepth = 32
 
 // below returns the texts of the references and of theirs, each before its users.
-func (t registryTexts) below(ctx context.Context, all []registry.Reference, depth int) ([]string, error) {
+func (t registryTexts) below(ctx context.Context, all []history.Reference, depth int) ([]string, error) {
 	if depth > maxReferenceDepth {
 		return nil, fmt.Errorf("references in the registry lead deeper than %d", maxReferenceDepth)
 	}
@@ -138,7 +130,7 @@ func (t registryTexts) below(ctx context.Context, all []registry.Reference, dept
 			if found, err = t.below(ctx, s.References, depth+1); err != nil {
 				return nil, err
 			}
-			found = append(slices.Clone(found), s.Raw)
+			found = append(slices.Clone(found), s.Text)
 			t.known[key] = found
 		}
 		for _, text := range found {

@@ -119,11 +119,15 @@ func judge(b *base, tree workingTree, today time.Time) (Report, error) {
 		all = append(all, j.refused(r))
 	}
 	all = append(all, j.removed()...)
+	for _, snapshot := range tree.evidence {
+		report.Clusters = append(report.Clusters, snapshot.Cluster)
+	}
 	for _, s := range all {
 		if s.Verdict() == Unchanged {
 			report.Same++
 			continue
 		}
+		j.lives(&s)
 		report.Subjects = append(report.Subjects, s)
 	}
 	return report, nil

@@ -26,6 +26,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/contract/rule"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
+	"github.com/streamforge/streamforge/services/internal/governance/check/registrybase"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
 	"github.com/streamforge/streamforge/services/internal/governance/history/historytest"
 	"github.com/streamforge/streamforge/services/internal/localstack/apache/apachetest"
@@ -49,7 +50,7 @@ func embedded(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); s.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); s.Ready() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(s.Ready())
 		}
@@ -521,7 +522,7 @@ func TestAgainstARegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	report, err := check.Run(t.Context(), check.Options{Dir: r.Dir, Registry: client})
+	report, err := check.Run(t.Context(), check.Options{Dir: r.Dir, Registry: registrybase.New(client)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,6 +97,9 @@ type Subject struct {
 	// Messages are a registry's own for the newest version that fails, as /compatibility/…?verbose=true answers.
 	Messages []string `json:"messages,omitempty"`
 	Readers  []Reader `json:"readers,omitempty"`
+	// Undeclared and Written are what snapshots of clusters say of the product.
+	Undeclared []Undeclared `json:"undeclared,omitempty"`
+	Written    []Written    `json:"written,omitempty"`
 	// SQL is what ClickHouse would have to be told, in order.
 	SQL []string `json:"sql,omitempty"`
 	// Suggestion is a compatible way to the same end, when one is known.
@@ -135,6 +138,8 @@ type Report struct {
 	Subjects []Subject `json:"subjects"`
 	// Same is the number of subjects that did not change.
 	Same int `json:"same"`
+	// Clusters of which there is a snapshot; none means that only declared readers are known.
+	Clusters []string `json:"clusters,omitempty"`
 	// Notes are what a reader must know to trust the verdict: files that were skipped, evidence that was not there.
 	Notes []string `json:"notes,omitempty"`
 }

@@ -85,7 +85,8 @@ func timed(t *testing.T, r *historytest.Repository, what string) check.Report {
 	// The processor time, git's included, does not depend on what else the machine does.
 	took := processorTime(t) - before
 	t.Logf("50 products of 20 versions, %s: %s of processor time, %s by the clock", what, took, time.Since(began))
-	if took > 10*time.Second {
+	// Ours takes five seconds of it. What grows with the square of the versions takes minutes; a slow processor takes twice as long.
+	if took > time.Minute {
 		t.Errorf("the check took %s of processor time", took)
 	}
 	return report

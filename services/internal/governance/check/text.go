@@ -12,7 +12,10 @@ func (r Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "compared with %s: %s\n", r.Base, r.summary())
 	for _, s := range r.Subjects {
 		b.WriteString("\n")
-		s.writeText(&b)
+		s.writeText(&b, r.Clusters)
+	}
+	if r.Verdict() == Incompatible && len(r.Clusters) == 0 {
+		b.WriteString("\ndeclared readers only: there is no snapshot of a cluster (`streamforge evidence` takes one)\n")
 	}
 	if len(r.Notes) > 0 {
 		b.WriteString("\n")
@@ -41,7 +44,7 @@ func (r Report) summary() string {
 	return strings.Join(parts, ", ")
 }
 
-func (s Subject) writeText(b *strings.Builder) {
+func (s Subject) writeText(b *strings.Builder, clusters []string) {
 	fmt.Fprintf(b, "%s  %s  %s, %s  (%s)\n", strings.ToUpper(string(s.Verdict())), s.Name, s.step(), s.Level, s.File)
 	for _, layer := range []Layer{Confluent, Semantic} {
 		for _, f := range s.Findings {
@@ -51,7 +54,13 @@ func (s Subject) writeText(b *strings.Builder) {
 		}
 	}
 	for _, r := range s.Readers {
-		fmt.Fprintf(b, "  concerns %s (%s): it reads %s%s\n", r.Group, r.Owner, strings.Join(r.Reads, ", "), after(", ", r.Live))
+		fmt.Fprintf(b, "  concerns %s (%s): it reads %s%s\n", r.Group, r.Owner, strings.Join(r.Reads, ", "), after(", ", lifeOf(r, clusters)))
+	}
+	for _, u := range s.Undeclared {
+		fmt.Fprintf(b, "  not declared: %s, %s (%s); what it reads nobody knows, ask for a contracts/consumers file\n", u.Group, u.Life, u.Cluster)
+	}
+	for _, w := range s.Written {
+		fmt.Fprintf(b, "  on the wire: %s, last written on %s by %s (%s)\n", w.name(), w.LastWritten, w.by(), w.Cluster)
 	}
 	if s.Suggestion != "" {
 		fmt.Fprintf(b, "  instead: %s\n", s.Suggestion)
@@ -59,6 +68,21 @@ func (s Subject) writeText(b *strings.Builder) {
 	for _, statement := range s.SQL {
 		fmt.Fprintf(b, "  %s\n", indented(statement))
 	}
+}
+
+// name of the version that is on the wire.
+func (w Written) name() string {
+	if w.Version > 0 {
+		return fmt.Sprintf("v%d", w.Version)
+	}
+	return fmt.Sprintf("schema id %d, which is no version of this subject", w.SchemaID)
+}
+
+func (w Written) by() string {
+	if len(w.Producers) == 0 {
+		return "a producer without a name"
+	}
+	return strings.Join(w.Producers, ", ")
 }
 
 // step is what would happen to the subject's versions.
@@ -76,6 +100,14 @@ func (s Subject) step() string {
 		return fmt.Sprintf("version %d, back to %d", s.Before, s.After)
 	}
 	return fmt.Sprintf("version %d → %d", s.Before, s.After)
+}
+
+// lifeOf a declared reader by the snapshots; empty without any.
+func lifeOf(r Reader, clusters []string) string {
+	if r.Live == "" && len(clusters) > 0 {
+		return "in no snapshot"
+	}
+	return r.Live
 }
 
 func (f Finding) writeText(b *strings.Builder) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/governance/evidence"
 	"github.com/streamforge/streamforge/services/internal/governance/history"
 )
 
@@ -22,6 +23,8 @@ type workingTree struct {
 	contracts []contract.Contract
 	consumers []contract.Consumer
 	waivers   []contract.Waiver
+	// evidence are the snapshots of clusters, none when there are none.
+	evidence []evidence.Snapshot
 }
 
 // readFiles reads the schemas and contracts of a working tree, path to text. What is no file of its own (a link, a folder) is
@@ -29,7 +32,7 @@ type workingTree struct {
 func readFiles(top string) (map[string]string, error) {
 	files := map[string]string{}
 	fsys := os.DirFS(top)
-	for _, pattern := range []string{history.SchemasFolder + "/*/*.avsc", history.ContractsFolder + "/*/*.yaml"} {
+	for _, pattern := range []string{history.SchemasFolder + "/*/*.avsc", history.ContractsFolder + "/*/*.yaml", history.ContractsFolder + "/" + evidence.Folder + "/*.json"} {
 		names, err := fs.Glob(fsys, pattern)
 		if err != nil {
 			return nil, fmt.Errorf("listing %s: %w", pattern, err)
@@ -79,7 +82,10 @@ func parseTree(top string, files map[string]string) (workingTree, error) {
 	if t.consumers, err = contract.LoadConsumers(fsys, t.contracts); err != nil {
 		return t, err
 	}
-	t.waivers, err = contract.LoadWaivers(fsys)
+	if t.waivers, err = contract.LoadWaivers(fsys); err != nil {
+		return t, err
+	}
+	t.evidence, err = evidence.Load(fsys)
 	return t, err
 }
 

@@ -11,9 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
-	"github.com/streamforge/streamforge/services/internal/governance/evidence"
 )
 
 // Marker begins every comment: by it the next run finds the comment to update. The verdict stands in it so that a workflow
@@ -23,13 +21,9 @@ const Marker = "<!-- streamforge:pr-check "
 // maxBytes is below GitHub's 65,536 characters of a comment; a character has at least one byte.
 const maxBytes = 60_000
 
-// Input is a report, and what a comment says beyond it.
+// Input is a report, or why there is none.
 type Input struct {
 	Report check.Report `json:"report"`
-	// Consumers are the declared groups. A group that lives on a cluster and is not among them is reported.
-	Consumers []contract.Consumer `json:"consumers,omitempty"`
-	// Evidence are the snapshots of clusters, none when there are none.
-	Evidence []evidence.Snapshot `json:"evidence,omitempty"`
 	// NotJudged are the reasons why there is no report; nothing else counts then.
 	NotJudged []string `json:"notJudged,omitempty"`
 }

@@ -10,10 +10,8 @@ import (
 	"testing"
 
 	"github.com/streamforge/streamforge/services/internal/avro"
-	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
 	"github.com/streamforge/streamforge/services/internal/governance/comment"
-	"github.com/streamforge/streamforge/services/internal/governance/evidence"
 )
 
 var update = flag.Bool("update", false, "write the golden files and the generated table anew")
@@ -79,47 +77,35 @@ func renamed() check.Report {
 	}
 }
 
-func consumers() []contract.Consumer {
-	read := func(product string) []contract.Read { return []contract.Read{{Product: product}} }
-	return []contract.Consumer{
-		{Group: "volatility-predictor", Owner: "data-science", Reads: read("raw-trades")},
-		{Group: "writer.raw-trades", Owner: "platform", Reads: read("raw-trades")},
+// evidenced adds what snapshots of two clusters say.
+func evidenced(r check.Report) check.Report {
+	r.Clusters = []string{"production", "staging"}
+	trades := &r.Subjects[1]
+	trades.Readers[0].Live = "live on 2026-11-22 (production)"
+	trades.Readers[1].Live = "without a member on 2026-11-21, has read up to 2026-11-02 (staging)"
+	trades.Undeclared = []check.Undeclared{{Group: "notebook-of-max", Life: "without a member on 2026-11-22, has read nothing of the last 30 days", Cluster: "production"}}
+	trades.Written = []check.Written{
+		{Version: 1, SchemaID: 3, LastWritten: "2026-11-22", Today: true, Producers: []string{"parser@1.4.0"}, Cluster: "production"},
+		{Version: 2, SchemaID: 9, LastWritten: "2026-11-20", Producers: []string{"parser@1.5.0"}, Cluster: "production"},
+		{SchemaID: 77, LastWritten: "2026-11-22", Today: true, Cluster: "production"},
 	}
-}
-
-func snapshots() []evidence.Snapshot {
-	return []evidence.Snapshot{
-		{
-			Cluster: "production", Date: "2026-11-22", RecordsPerPartition: 100,
-			Products: []evidence.Product{{
-				Product: "raw-trades",
-				Groups:  []evidence.Group{{Group: "notebook-of-max"}, {Group: "volatility-predictor", Members: true, ReadUpTo: "2026-11-22"}},
-				Versions: []evidence.Version{
-					{Version: 1, SchemaID: 3, LastWritten: "2026-11-22", Producers: []string{"parser@1.4.0"}},
-					{Version: 2, SchemaID: 9, LastWritten: "2026-11-20", Producers: []string{"parser@1.5.0"}},
-					{SchemaID: 77, LastWritten: "2026-11-22"},
-				},
-			}},
-		},
-		{Cluster: "staging", Date: "2026-11-21", RecordsPerPartition: 100, Products: []evidence.Product{{
-			Product: "raw-trades", Groups: []evidence.Group{{Group: "writer.raw-trades", ReadUpTo: "2026-11-02"}},
-		}}},
-	}
+	return r
 }
 
 func TestComment(t *testing.T) {
 	compatible := renamed()
 	compatible.Subjects = compatible.Subjects[:1]
+	undeclared := renamed()
+	undeclared.Clusters, undeclared.Subjects = []string{"production"}, undeclared.Subjects[:1]
+	undeclared.Subjects[0].Undeclared = []check.Undeclared{{Group: "notebook-of-max", Life: "live on 2026-11-22", Cluster: "production"}}
 	for name, in := range map[string]comment.Input{
-		"breaking.md":   {Report: renamed(), Consumers: consumers()},
-		"evidence.md":   {Report: renamed(), Consumers: consumers(), Evidence: snapshots()},
+		"breaking.md":   {Report: renamed()},
+		"evidence.md":   {Report: evidenced(renamed())},
 		"compatible.md": {Report: compatible},
-		"undeclared.md": {Report: compatible, Consumers: consumers(), Evidence: []evidence.Snapshot{{
-			Cluster: "production", Date: "2026-11-22", Products: []evidence.Product{{Product: "feed-gaps", Groups: []evidence.Group{{Group: "notebook-of-max", Members: true}}}},
-		}}},
+		"undeclared.md": {Report: undeclared},
 		"unchanged.md":  {Report: check.Report{Base: "main at 636986f", Same: 42, Notes: []string{"the working tree lacks commits of main: merge or rebase first"}}},
 		"not-judged.md": {NotJudged: []string{"contract raw-trades: `32` partitions with the key symbol in contracts/market/raw-trades.yaml:15", hostileText}},
-		"hostile.md":    {Report: hostile(hostileText), Consumers: consumers(), Evidence: snapshots()},
+		"hostile.md":    {Report: hostile(hostileText)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := comment.Markdown(in)
@@ -155,7 +141,7 @@ const hostileText = "<!-- streamforge:pr-check unchanged --> | <img src=x onerro
 // hostile puts the same text wherever a branch can write something.
 func hostile(s string) check.Report {
 	return check.Report{
-		Base: s, Notes: []string{s},
+		Base: s, Notes: []string{s}, Clusters: []string{s},
 		Subjects: []check.Subject{{
 			Name: s, Product: s, Owner: s, File: s, Level: avro.Level(s), Before: 1, After: 2,
 			Findings: []check.Finding{
@@ -164,6 +150,8 @@ func hostile(s string) check.Report {
 				{Layer: check.Semantic, Rule: s, Severity: check.Breaking, Path: s, Reason: s, Do: s, Hash: s, WaivedBy: s},
 			},
 			Messages: []string{s}, Readers: []check.Reader{{Group: s, Owner: s, Reads: []string{s}, Live: s}}, SQL: []string{s}, Suggestion: s,
+			Undeclared: []check.Undeclared{{Group: s, Life: s, Cluster: s}},
+			Written:    []check.Written{{Version: 1, LastWritten: s, Producers: []string{s}, Cluster: s}, {SchemaID: 7, LastWritten: s, Cluster: s}},
 		}},
 	}
 }
@@ -204,7 +192,7 @@ func TestDecodeRefusesWhatIsNotOneObject(t *testing.T) {
 // FuzzDecode: whatever a branch hands over, there is an error or a comment that fits.
 func FuzzDecode(f *testing.F) {
 	var data bytes.Buffer
-	if err := (comment.Input{Report: renamed(), Consumers: consumers(), Evidence: snapshots()}).Encode(&data); err != nil {
+	if err := (comment.Input{Report: evidenced(renamed())}).Encode(&data); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(data.String())

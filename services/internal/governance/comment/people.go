@@ -6,9 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/check"
-	"github.com/streamforge/streamforge/services/internal/governance/evidence"
 )
 
 // readers says who is concerned, by declaration and by what lives on a cluster.
@@ -26,7 +24,7 @@ func (w *writer) readers(s check.Subject) {
 	lines := w.declared(s)
 	lines = append(lines, w.undeclared(s)...)
 	lines = append(lines, w.onTheWire(s)...)
-	if len(w.in.Evidence) == 0 {
+	if len(w.in.Report.Clusters) == 0 {
 		if len(lines) == 0 {
 			lines = append(lines, "- nobody has declared to read what changes")
 		}
@@ -57,14 +55,10 @@ func (w *writer) declared(s check.Subject) []string {
 		if len(r.Reads) > 0 {
 			line += " reads " + w.list(r.Reads)
 		}
-		life := r.Live
-		if life == "" {
-			life = evidence.Live(w.in.Evidence, s.Product, r.Group)
-		}
 		switch {
-		case life != "":
-			line += ", " + text(life, w.detail.text)
-		case len(w.in.Evidence) > 0:
+		case r.Live != "":
+			line += ", " + text(r.Live, w.detail.text)
+		case len(w.in.Report.Clusters) > 0:
 			line += ", in no snapshot"
 		}
 		lines = append(lines, line)
@@ -78,45 +72,30 @@ func (w *writer) declared(s check.Subject) []string {
 // undeclared are the groups that live on the product and that no file names: what they read nobody knows.
 func (w *writer) undeclared(s check.Subject) []string {
 	var lines []string
-	for _, snapshot := range w.in.Evidence {
-		p, _ := snapshot.Find(s.Product)
-		for _, g := range p.Groups {
-			if w.isDeclared(g.Group, s.Product) {
-				continue
-			}
-			lines = append(lines, fmt.Sprintf("- ⚠️ %s is **not declared**: %s (%s); what it reads nobody knows, ask for a contracts/consumers file",
-				code(g.Group, w.detail.text), text(snapshot.Life(g), w.detail.text), text(snapshot.Cluster, w.detail.text)))
-		}
+	for _, u := range s.Undeclared {
+		lines = append(lines, fmt.Sprintf("- ⚠️ %s is **not declared**: %s (%s); what it reads nobody knows, ask for a contracts/consumers file",
+			code(u.Group, w.detail.text), text(u.Life, w.detail.text), text(u.Cluster, w.detail.text)))
 	}
 	return w.bounded(lines, "more undeclared group", "more undeclared groups")
-}
-
-func (w *writer) isDeclared(group, product string) bool {
-	return slices.ContainsFunc(w.in.Consumers, func(c contract.Consumer) bool {
-		return c.Group == group && slices.ContainsFunc(c.Reads, func(r contract.Read) bool { return r.Product == product })
-	})
 }
 
 // onTheWire are the versions that producers write: an old one among them means that a producer has not followed yet.
 func (w *writer) onTheWire(s check.Subject) []string {
 	var lines []string
-	for _, snapshot := range w.in.Evidence {
-		p, _ := snapshot.Find(s.Product)
-		for _, v := range p.Versions {
-			name := fmt.Sprintf("schema id %d, which is no version of this subject,", v.SchemaID)
-			if v.Version > 0 {
-				name = fmt.Sprintf("v%d", v.Version)
-			}
-			by := "a producer without a name"
-			if len(v.Producers) > 0 {
-				by = w.list(v.Producers)
-			}
-			when := "was still produced on " + snapshot.Date
-			if v.LastWritten != snapshot.Date {
-				when = "was last produced on " + v.LastWritten
-			}
-			lines = append(lines, fmt.Sprintf("- %s %s by %s (%s)", name, when, by, text(snapshot.Cluster, w.detail.text)))
+	for _, v := range s.Written {
+		name := fmt.Sprintf("schema id %d, which is no version of this subject,", v.SchemaID)
+		if v.Version > 0 {
+			name = fmt.Sprintf("v%d", v.Version)
 		}
+		by := "a producer without a name"
+		if len(v.Producers) > 0 {
+			by = w.list(v.Producers)
+		}
+		when := "was last produced on "
+		if v.Today {
+			when = "was still produced on "
+		}
+		lines = append(lines, fmt.Sprintf("- %s %s by %s (%s)", name, when+text(v.LastWritten, w.detail.text), by, text(v.Cluster, w.detail.text)))
 	}
 	return w.bounded(lines, "more version on the wire", "more versions on the wire")
 }

@@ -97,7 +97,7 @@ func TestNothingOfABranchBecomesMarkdown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		// An empty owner or path leaves its line out; anything else must not change a line.
 		s := strings.Join(rapid.SliceOfN(piece, 1, 12).Draw(t, "pieces"), "") + rapid.SampledFrom([]string{"x", "`", "0"}).Draw(t, "end")
-		markdown := comment.Markdown(comment.Input{Report: hostile(s), Consumers: consumers(), Evidence: nil})
+		markdown := comment.Markdown(comment.Input{Report: hostile(s)})
 		got := shapeOf(markdown)
 		if len(got.forbidden) > 0 {
 			t.Fatalf("%q became %q in\n%s", s, got.forbidden, markdown)

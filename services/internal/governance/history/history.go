@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/governance/evidence"
 )
 
 // The folders of a repository that the check is about.
@@ -93,7 +94,7 @@ func wantedBlobs(steps []step) []string {
 // absent tells git's id of nothing.
 func absent(blob string) bool { return strings.Trim(blob, "0") == "" }
 
-// isSchema and isContract go by the form that packages schemas and contracts read: one folder deep.
+// isSchema and isContract go by the form that packages schemas, contracts and evidence read: one folder deep.
 func isSchema(name string) bool {
 	matched, _ := path.Match(SchemasFolder+"/*/*.avsc", name)
 	return matched
@@ -101,7 +102,8 @@ func isSchema(name string) bool {
 
 func isContract(name string) bool {
 	matched, _ := path.Match(ContractsFolder+"/*/*.yaml", name)
-	return matched
+	snapshot, _ := path.Match(ContractsFolder+"/"+evidence.Folder+"/*.json", name)
+	return matched || snapshot
 }
 
 // walk replays the commits.
