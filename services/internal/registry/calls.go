@@ -23,6 +23,8 @@ func (c *Client) library(ctx context.Context) *srclient.SchemaRegistryClient {
 	l := srclient.NewSchemaRegistryClient(c.config.baseURL(), srclient.WithClient(&http.Client{
 		Transport: withContext{ctx, c},
 		Timeout:   c.config.timeout(),
+		// A redirect would take user and password to whatever host it names.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}))
 	l.CachingEnabled(false)
 	return l

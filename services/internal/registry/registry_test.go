@@ -166,7 +166,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		if err == nil {
 			t.Error("no error")
 		}
-	case <-time.After(time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the call goes on without its caller")
 	}
 }
@@ -273,5 +273,34 @@ func TestTheModeOfASubject(t *testing.T) {
 	defer gone.Close()
 	if _, err := gone.Mode(t.Context(), "a-value"); !errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("nobody answers: %v", err)
+	}
+}
+
+// TestARedirectIsNotFollowed: user and password would go to whatever host it names.
+func TestARedirectIsNotFollowed(t *testing.T) {
+	var asked atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if _, password, _ := r.BasicAuth(); password != "" {
+			t.Errorf("%s was given the password", r.URL)
+		}
+	}))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	client, err := registry.New(registry.Config{URL: server.URL, Username: "team", Password: "s3cret"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, subjects := client.Subjects(t.Context())
+	_, mode := client.VersionOf(t.Context(), 1, "a-value")
+	for _, err := range []error{subjects, mode} {
+		if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "307") {
+			t.Errorf("%v", err)
+		}
+	}
+	if asked.Load() > 0 {
+		t.Errorf("the redirect was followed %d times", asked.Load())
 	}
 }
