@@ -32,12 +32,15 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
+// patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
+const patience = 2 * time.Minute
+
 // testVenue is a real WebSocket and HTTP server that the test plays the venue on.
 type testVenue struct {
 	server   *httptest.Server
 	accepted chan *peer
 	refuse   func() int // HTTP status to refuse a connection with; 0 accepts
-	patience string     // Retry-After of a refusal
+	retry    string     // Retry-After of a refusal
 	mu       sync.Mutex
 	depth    func(symbol string) (status int, header http.Header, body string)
 	asked    []string
@@ -60,8 +63,8 @@ func newTestVenue(t testing.TB) *testVenue {
 		}
 		if v.refuse != nil {
 			if status := v.refuse(); status != 0 {
-				if v.patience != "" {
-					w.Header().Set("Retry-After", v.patience)
+				if v.retry != "" {
+					w.Header().Set("Retry-After", v.retry)
 				}
 				w.WriteHeader(status)
 				return
@@ -125,8 +128,8 @@ func (v *testVenue) accept(t testing.TB) *peer {
 	select {
 	case p := <-v.accepted:
 		return p
-	case <-time.After(20 * time.Second):
-		t.Fatal("waited 20 s for a connection")
+	case <-time.After(patience):
+		t.Fatalf("waited %s for a connection", patience)
 		return nil
 	}
 }
@@ -147,8 +150,8 @@ func (p *peer) subscribed() string {
 			if m != `{"method":"ping"}` {
 				return m
 			}
-		case <-time.After(20 * time.Second):
-			p.t.Fatal("waited 20 s for a subscription")
+		case <-time.After(patience):
+			p.t.Fatalf("waited %s for a subscription", patience)
 		}
 	}
 }
@@ -188,8 +191,8 @@ func newRig(t testing.TB, feeds ...FeedConfig) *rig {
 	r := &rig{t: t, kafka: newMemoryKafka(), registry: &memoryRegistry{}, venue: newTestVenue(t), feeds: feeds}
 	r.log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.config = Config{
-		BufferBytes: 64 << 20, QueueBytes: 8 << 20, DrainTimeout: 5 * time.Second, ProducerName: "loader@test",
-		Rotation: RotationConfig{Settle: 50 * time.Millisecond, Overlap: 2 * time.Second},
+		BufferBytes: 64 << 20, QueueBytes: 8 << 20, DrainTimeout: time.Minute, ProducerName: "loader@test",
+		Rotation: RotationConfig{Settle: 50 * time.Millisecond, Overlap: patience},
 	}
 	return r
 }
@@ -257,8 +260,8 @@ func (r *rig) stop() error {
 	select {
 	case err := <-r.ended:
 		return err
-	case <-time.After(20 * time.Second):
-		r.t.Fatal("the loader did not drain within 20 s")
+	case <-time.After(patience):
+		r.t.Fatalf("the loader did not drain within %s", patience)
 		return nil
 	}
 }

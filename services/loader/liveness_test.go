@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/market/venue"
 	"github.com/streamforge/streamforge/services/internal/records"
@@ -31,14 +33,15 @@ func (r *rig) startWith(adapter func(venue.Adapter) venue.Adapter) {
 
 func TestAHalfOpenConnectionIsReplacedAndAQuietOneIsNot(t *testing.T) {
 	t.Parallel()
+	const idle = 6 * time.Second // so much longer than the pauses between pings that a busy machine makes none of that length
 	r := newRig(t, btc(venue.Trades))
 	r.startWith(func(a venue.Adapter) venue.Adapter {
-		return impatient{a, venue.Liveness{IdleTimeout: 1500 * time.Millisecond}}
+		return impatient{a, venue.Liveness{IdleTimeout: idle}}
 	})
 	p := r.venue.accept(t)
 	p.send(trade("BTCUSDT", 1))
 	// Quiet, but the venue pings: healthy.
-	for range 9 {
+	for began := time.Now(); time.Since(began) < idle+time.Second; {
 		time.Sleep(200 * time.Millisecond) // the passing of time is what is tested
 		if err := p.ws.Ping(t.Context()); err != nil {
 			t.Fatal(err)
@@ -66,7 +69,7 @@ func TestASilentConnectionIsPinged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.startWith(func(a venue.Adapter) venue.Adapter {
-		return impatient{a, venue.Liveness{IdleTimeout: 10 * time.Second, Ping: []byte("are you there"), PingAfter: 50 * time.Millisecond}}
+		return impatient{a, venue.Liveness{IdleTimeout: patience, Ping: []byte("are you there"), PingAfter: 50 * time.Millisecond}}
 	})
 	p := r.venue.accept(t)
 	p.subscribed()
@@ -91,13 +94,14 @@ func TestAVenueThatRefusesConnectionsIsTriedAgain(t *testing.T) {
 	}
 	lines := &logLines{}
 	r.logTo(lines)
+	began := time.Now()
 	r.start()
 	waitFor(t, "readiness to name the feed", func() bool { err := r.loader.Ready(); return err != nil && strings.Contains(err.Error(), "binance/f0") })
 	p := r.venue.accept(t)
 	p.send(trade("BTCUSDT", 1))
 	r.kafka.await(t, btcKey, "the trade", func(all []published) bool { return len(payloads(all)) == 1 })
 	r.mustStop()
-	if n := lines.count("cannot connect"); n != 1 {
+	if n := lines.count("cannot connect"); n != 1 && time.Since(began) < complainOther {
 		t.Fatalf("%d lines for one kind of failure", n)
 	}
 	if got := r.metric("dial_failures_total"); got != 2 {
@@ -109,7 +113,7 @@ func TestAVenueThatLimitsConnectionsIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	var first atomic.Int64
-	r.venue.patience = "3"
+	r.venue.retry = "3"
 	r.venue.refuse = func() int {
 		if first.CompareAndSwap(0, time.Now().UnixMilli()) {
 			return http.StatusTooManyRequests
@@ -146,7 +150,7 @@ func TestAVenueThatCannotBeReachedIsOneClearLine(t *testing.T) {
 	for address, cause := range map[string]string{
 		"ws://" + listener.Addr().String(): "reset by peer|broken pipe|EOF",
 		"ws://127.0.0.1:1":                 "connection refused",
-		"ws://nowhere.invalid":             "no such host",
+		"ws://nowhere.invalid":             "no such host|server misbehaving|i/o timeout", // as the machine's own resolver says it
 	} {
 		t.Run(cause, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +203,8 @@ func TestAVenueThatAnnouncesItsEndIsLeftInTime(t *testing.T) {
 	old.send(trade("BTCUSDT", 1))
 	old.send(`{"e":"serverShutdown","E":1770123456789}`)
 	next := r.venue.accept(t)
-	old.send(trade("BTCUSDT", 2))
+	// A slow test may come too late for it.
+	_ = old.ws.Write(t.Context(), websocket.MessageText, []byte(trade("BTCUSDT", 2)))
 	next.send(trade("BTCUSDT", 2))
 	next.send(trade("BTCUSDT", 3))
 	all := r.kafka.await(t, btcKey, "three trades", func(all []published) bool { return len(tradeIDs(all)) == 3 })

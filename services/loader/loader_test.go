@@ -246,7 +246,7 @@ func TestAFullBufferDropsTheNewestAndTellsOnce(t *testing.T) {
 func TestADrainWithoutKafkaSaysHowMuchIsLost(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
-	r.config.DrainTimeout = 200 * time.Millisecond
+	r.config.DrainTimeout = 2 * time.Second
 	r.start()
 	p := r.venue.accept(t)
 	p.send(trade("BTCUSDT", 1))
@@ -303,7 +303,7 @@ func TestTheLoaderRefusesToStartWithoutItsSchema(t *testing.T) {
 		if !errors.Is(err, registry.ErrNotRegistered) {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("still running")
 	}
 }
@@ -383,9 +383,9 @@ func TestAReplayWaitsForRoomInsteadOfDropping(t *testing.T) {
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s for %s", what)
+			t.Fatalf("waited %s for %s", patience, what)
 		}
 	}
 }

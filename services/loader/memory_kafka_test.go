@@ -314,7 +314,7 @@ func (m *memoryKafka) frames(t testing.TB, key string) []published {
 // await waits until ok holds for the records of a feed.
 func (m *memoryKafka) await(t testing.TB, key string, what string, ok func([]published) bool) []published {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		m.mu.Lock()
 		changed := m.changed
@@ -327,7 +327,7 @@ func (m *memoryKafka) await(t testing.TB, key string, what string, ok func([]pub
 		case <-changed:
 			time.Sleep(10 * time.Millisecond) // to look at every record anew after each of thousands takes longer than they do
 		case <-deadline:
-			t.Fatalf("waited 20 s for %s; there are %d records: %s", what, len(all), summary(all))
+			t.Fatalf("waited %s for %s; there are %d records: %s", patience, what, len(all), summary(all))
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (s *stack) client() kafka.ClientConfig { return kafka.ClientConfig{Bootstra
 // prepare registers the schemas and creates the topics.
 func (s *stack) prepare() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, err := registry.New(registry.Config{URL: s.registry}, prometheus.NewRegistry())
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *stack) createFrames(admin *kafka.Admin) {
 // frames reads a feed back from the broker.
 func (s *stack) frames(key string) []published {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var all []published
 	err := kafka.ReadAll(ctx, s.client(), []string{framesTopic}, func(r kafka.Record) error {
@@ -178,6 +178,7 @@ func (s *stack) start(config string, args ...string) *process {
 	p.cmd = exec.Command(os.Args[0], append([]string{"--config", path, "--http-address-file", p.http}, args...)...)
 	p.cmd.Env = append(os.Environ(), asLoader+"=1", "KAFKA_BOOTSTRAP_SERVERS="+s.brokers, "SCHEMA_REGISTRY_URL="+s.registry)
 	p.cmd.Stderr = p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -197,8 +198,8 @@ func (p *process) end(t testing.TB) error {
 	select {
 	case err := <-p.done:
 		return err
-	case <-time.After(20 * time.Second):
-		t.Fatal("the process did not end within 20 s")
+	case <-time.After(patience):
+		t.Fatalf("the process did not end within %s", patience)
 		return nil
 	}
 }

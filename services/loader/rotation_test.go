@@ -28,6 +28,10 @@ func tradeIDs(all []published) []int {
 	return ids
 }
 
+// unhurried is how long a rotation waits for what the test does on its second connection: not long where it has to pass, and
+// long where a busy machine keeps the test waiting.
+const unhurried = 5 * time.Second
+
 func TestARotationPublishesEachIDOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc())
@@ -96,6 +100,7 @@ func TestARotationWithoutIDsLeavesAGapAndAFreshBook(t *testing.T) {
 		Name: "k", Venue: "kraken", Symbols: []string{"BTC-USD"}, Channels: []venue.Channel{venue.Book}, Depth: 25,
 		MaxConnectionAge: 300 * time.Millisecond,
 	})
+	r.config.Rotation.Settle = unhurried
 	r.start()
 	old := r.venue.accept(t)
 	old.send(krakenBook("snapshot"))
@@ -155,7 +160,7 @@ func TestARotationThatFindsNoCommonIDTellsOfTheHole(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, btc(venue.Trades))
 	r.feeds[0].MaxConnectionAge = 200 * time.Millisecond
-	r.config.Rotation.Overlap = 300 * time.Millisecond
+	r.config.Rotation = RotationConfig{Settle: unhurried, Overlap: unhurried + time.Second}
 	r.start()
 	old := r.venue.accept(t)
 	old.send(trade("BTCUSDT", 5))
