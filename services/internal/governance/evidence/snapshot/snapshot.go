@@ -69,6 +69,9 @@ func Take(ctx context.Context, client kafka.ClientConfig, versions Registry, con
 	if err != nil {
 		return s, err
 	}
+	if err := t.readOffsets(ctx, described); err != nil {
+		return s, err
+	}
 	for _, c := range config.Contracts {
 		d, exists := described[c.Topic.Name]
 		if !exists {
@@ -94,6 +97,37 @@ type taking struct {
 	admin    *kafka.Admin
 	versions Registry
 	groups   []kafka.GroupDescription
+	// committed are the groups' offsets on the products' topics, without those that were never committed.
+	committed map[string]map[kafka.TopicPartition]int64
+}
+
+// readOffsets asks each group once, for all topics: a cluster may have thousands of groups.
+func (t *taking) readOffsets(ctx context.Context, topics map[string]kafka.TopicDescription) error {
+	var parts []kafka.TopicPartition
+	for _, d := range topics {
+		parts = append(parts, d.TopicPartitions()...)
+	}
+	t.committed = map[string]map[kafka.TopicPartition]int64{}
+	for _, g := range t.groups {
+		if g.Group == "" || len(g.Group) > maxGroupName {
+			continue
+		}
+		offsets, err := t.admin.GroupOffsets(ctx, g.Group, parts)
+		if errors.Is(err, kafka.ErrDenied) {
+			return fmt.Errorf("group %s: %w; evidence needs the right to describe every group", g.Group, err)
+		}
+		if err != nil {
+			return err
+		}
+		committed := map[kafka.TopicPartition]int64{}
+		for _, o := range offsets {
+			if o.Offset > 0 {
+				committed[o.TopicPartition] = o.Offset
+			}
+		}
+		t.committed[g.Group] = committed
+	}
+	return nil
 }
 
 func (t taking) product(ctx context.Context, c contract.Contract, d kafka.TopicDescription) (evidence.Product, error) {
@@ -168,20 +202,14 @@ func (t taking) groupsOf(ctx context.Context, d kafka.TopicDescription) ([]evide
 	parts := d.TopicPartitions()
 	var found []*standing
 	for _, g := range t.groups {
-		if g.Group == "" || len(g.Group) > maxGroupName || len(found) == maxGroups {
+		all, asked := t.committed[g.Group]
+		if !asked || len(found) == maxGroups {
 			continue
 		}
-		offsets, err := t.admin.GroupOffsets(ctx, g.Group, parts)
-		if errors.Is(err, kafka.ErrDenied) {
-			return nil, fmt.Errorf("group %s: %w; evidence needs the right to describe every group", g.Group, err)
-		}
-		if err != nil {
-			return nil, err
-		}
 		s := &standing{evidence.Group{Group: g.Group, Members: g.Reads(d.Name)}, map[kafka.TopicPartition]int64{}}
-		for _, o := range offsets {
-			if o.Offset > 0 {
-				s.committed[o.TopicPartition] = o.Offset
+		for tp, offset := range all {
+			if tp.Topic == d.Name {
+				s.committed[tp] = offset
 			}
 		}
 		if len(s.committed) > 0 || assigned(g, d.Name) {
