@@ -1,6 +1,7 @@
 // Package governance is where contracts and schemas meet the cluster: it compares what exists (subjects, compatibility
 // levels, topics, tables, access rights) with what is wanted, shows the difference as one ordered plan, and applies it.
-// It removes nothing unless it is told so, and never data. What no contract names is reported and left alone.
+// It drops nothing unless it is told so; where a contract shortens a retention or a TTL, the step says that records or rows go.
+// What no contract names is reported and left alone.
 //
 // Nothing here needs cgo: brokers and engines are reached through the narrow interfaces below, which package
 // governance/cluster fills.

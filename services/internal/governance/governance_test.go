@@ -824,6 +824,15 @@ func TestWhatATableHasBesideItsColumnsIsNamed(t *testing.T) {
 		t.Error(d)
 	}
 
+	for ttl, goes := range map[string]bool{"toIntervalDay(3)": false, "toIntervalDay(90)": true, "toIntervalWeek(1)": true} {
+		table.EngineFull = "MergeTree ORDER BY venue TTL toDateTime(received_at) + " + ttl + " SETTINGS non_replicated_deduplication_window = 10000"
+		w.tables["raw_trades"] = table
+		steps := planOf(t, g).Steps
+		if last := steps[len(steps)-1]; last.Setting != "TTL" || strings.Contains(last.What, "(older rows go)") != goes {
+			t.Errorf("%s: %s", ttl, last.What)
+		}
+	}
+
 	table.Engine = "ReplacingMergeTree"
 	w.tables["raw_trades"] = table
 	if p = planOf(t, g); len(p.Steps) != 0 || len(p.Refused) != 1 || !strings.HasPrefix(p.Refused[0].Reason, "it is a ReplacingMergeTree") {

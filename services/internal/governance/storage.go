@@ -35,7 +35,7 @@ func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
 	if days := strconv.Itoa(spec.TTLDays); plain(from) != plain("toDateTime("+spec.TTLColumn+") + toIntervalDay("+days+")") {
 		p.step(Step{
 			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: "TTL", From: from, To: days + " days after " + spec.TTLColumn,
-			What: fmt.Sprintf("TTL: %s → %s days after %s (older rows go)", from, days, spec.TTLColumn),
+			What: fmt.Sprintf("TTL: %s → %s days after %s%s", from, days, spec.TTLColumn, rowsGo(from, spec)),
 			SQL:  fmt.Sprintf("%s MODIFY TTL toDateTime(%s) + INTERVAL %s DAY", prefix, ddl.QuoteName(spec.TTLColumn), days),
 		})
 	}
@@ -50,6 +50,18 @@ func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
 			What: fmt.Sprintf("%s: %s → %s", setting, from, window), SQL: prefix + " MODIFY SETTING " + setting + " = " + window,
 		})
 	}
+}
+
+var daysAfter = regexp.MustCompile(`^toDateTime\((.*)\)\+toIntervalDay\((\d+)\)$`)
+
+// rowsGo warns of a TTL that may take rows which the table keeps now: any but one that was shorter.
+func rowsGo(from string, spec ddl.Spec) string {
+	if m := daysAfter.FindStringSubmatch(plain(from)); m != nil && m[1] == spec.TTLColumn {
+		if before, err := strconv.Atoi(m[2]); err == nil && before < spec.TTLDays {
+			return ""
+		}
+	}
+	return " (older rows go)"
 }
 
 // engineSetting is the value of a table's setting, "none" where it has none of its own.
