@@ -28,6 +28,7 @@ import (
 
 // productCommand are the steps from one major version of a product to the next.
 type productCommand struct {
+	Draft   productDraftCommand   `cmd:"" help:"Draft the next major version from the working tree's incompatible change: contract, schema, migration."`
 	Compare productCompareCommand `cmd:"" help:"Compare both versions record by record. Exit status 0 when they say the same, 3 when not."`
 	Cutover productCutoverCommand `cmd:"" name:"cutover" help:"Move a consumer group to the later version, behind what it has read. Exit status 3 when it may not be moved."`
 	Join    productJoinCommand    `cmd:"" help:"Write into the migration file where the rows of both versions meet; apply then makes the view."`

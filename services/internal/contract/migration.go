@@ -129,14 +129,16 @@ func WithMigrations(judge func(m Migration, from, to string) []RuleFault) Option
 func (l linter) lintMigrations(migrations []Migration, contracts []Contract, subjects []schemas.Subject) Problems {
 	var problems Problems
 	for _, m := range migrations {
+		undecided := false
 		for i, r := range m.Fields {
 			if r.Decide != "" {
+				undecided = true
 				problems = append(problems, m.problem("/fields/"+strconv.Itoa(i), "undecided: "+r.Decide, "write the rule in its place"))
 			}
 		}
 		found := m.lintProducts(contracts)
 		problems = append(problems, found...)
-		if l.migration == nil || len(found) > 0 {
+		if l.migration == nil || len(found) > 0 || undecided {
 			continue
 		}
 		var texts []string

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/services/internal/avro"
 	"github.com/streamforge/streamforge/services/internal/contract"
 )
 
@@ -132,4 +134,43 @@ func unavailable(t *testing.T, format string, args ...any) {
 		t.Fatalf("datacontract-cli "+refereeVersion+" cannot be installed: "+format, args...)
 	}
 	t.Skipf("datacontract-cli "+refereeVersion+" cannot be installed: "+format, args...)
+}
+
+// TestTheRefereeAcceptsADraft: what a next major version's contract is made of, new nested fields among it, is the standard's.
+func TestTheRefereeAcceptsADraft(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs a Python tool")
+	}
+	referee := installReferee(t)
+	all, err := contract.Load(contracts.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := contract.Find(all, "raw-orderbooks")
+	schema, err := avro.Parse(`{"type":"record","name":"RawOrderbook","namespace":"streamforge.market.v2","fields":[
+		{"name":"market","type":"string"},
+		{"name":"symbol","type":["null","string"]},
+		{"name":"received_at","type":{"type":"long","logicalType":"timestamp-micros"}},
+		{"name":"legs","doc":"Parts: \"all\".","type":{"type":"array","items":["null",{"type":"record","name":"Leg","fields":[{"name":"of","type":"long"}]}]}},
+		{"name":"levels","type":{"type":"map","values":{"type":"record","name":"Level","fields":[{"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":8}}]}}},
+		{"name":"either","type":["int","string"]}]}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.NextMajor("market/raw-orderbooks.v2.yaml", []byte(mustRead(t, c.File)), schema, map[string]string{"market": "venue"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"orderBy, value: [market, symbol, received_at]", "- name: market\n        description: \"The venue", "lowCardinality, value: true}\n      - name: symbol\n", "        required: false\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the draft lacks %q", want)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "raw-orderbooks.v2.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), referee, "lint", file).CombinedOutput(); err != nil || strings.Contains(string(out), "has warnings") {
+		t.Errorf("datacontract lint: %v\n%s\n%s", err, out, text)
+	}
 }

@@ -264,7 +264,11 @@ func (c *compiler) added(f *avro.Field, path string) []byte {
 // dropped is what a field that only the earlier version has gets back.
 func (c *compiler) dropped(f *avro.Field, path string, rule int) []byte {
 	if rule < 0 {
-		c.fault(-1, fmt.Sprintf("field %s of %s is not accounted for", path, c.product(earlier)), fmt.Sprintf("say rename: {from: %s, to: …} or drop: {field: %s}", written(path), written(path)))
+		down := ""
+		if _, ok := f.Default(); !ok {
+			down = ", down: …"
+		}
+		c.fault(-1, fmt.Sprintf("field %s of %s is not accounted for", path, c.product(earlier)), fmt.Sprintf("say rename: {from: %s, to: …} or drop: {field: %s%s}", written(path), written(path), down))
 		return nil
 	}
 	if drop := c.migration.Fields[rule].Drop; drop != nil && len(drop.Down) > 0 {

@@ -6,7 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance/migration"
+	"github.com/streamforge/streamforge/services/internal/governance/migration/migrationtest"
 )
 
 func record(fields string) string {
@@ -18,7 +20,7 @@ func TestWhatIsNotAccountedForIsNamed(t *testing.T) {
 	const decimal18, decimal8 = `{"type":"bytes","logicalType":"decimal","precision":38,"scale":18}`, `{"type":"bytes","logicalType":"decimal","precision":38,"scale":8}`
 	for name, c := range map[string]struct{ rules, from, to, want string }{
 		"a field that goes": {"[]", `{"name":"a","type":"int"},{"name":"b","type":"int"}`, `{"name":"a","type":"int"}`,
-			"field b of trades is not accounted for; say rename: {from: b, to: …} or drop: {field: b}"},
+			"field b of trades is not accounted for; say rename: {from: b, to: …} or drop: {field: b, down: …}"},
 		"a field that comes": {"[]", `{"name":"a","type":"int"}`, `{"name":"a","type":"int"},{"name":"b","type":"int"}`,
 			"field b of trades.v2 gets no value; say rename: {from: …, to: b} or default: {field: b, up: …}"},
 		"a field that comes with a default": {"[]", `{"name":"a","type":"int"}`, `{"name":"a","type":"int"},{"name":"b","type":"int","default":1}`, ""},
@@ -151,5 +153,32 @@ func BenchmarkUp(b *testing.B) {
 		if dst, err = m.Up(dst[:0], body); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestLintNamesTheFieldAndTheLine: what a migration lacks is found with the contracts, at its line.
+func TestLintNamesTheFieldAndTheLine(t *testing.T) {
+	files := migrationtest.TradesV2(t)
+	lint := func() error {
+		fsys, subjects := migrationtest.Tree(t, files)
+		return contract.Lint(fsys, subjects, contract.WithMigrations(migration.Judge))
+	}
+	if err := lint(); err != nil {
+		t.Fatal(err)
+	}
+	for from, c := range map[string]struct{ to, want string }{
+		`  - default: {field: fee, up: "0"}` + "\n": {"", "migration raw-trades.v2: field fee of raw-trades.v2 gets no value in contracts/market/raw-trades.v2.migration.yaml:4; say rename"},
+		`{field: venue_symbol, down: ""}`:           {`{field: venue_symbol}`, "field venue_symbol of raw-trades cannot be given back: its schema has no default in contracts/market/raw-trades.v2.migration.yaml:7; say"},
+		`{field: price}`:                            {`{field: price, by: 3}` + "\njoinAt: {topicId: 6f1c0ff2-0d6f-4a0c-9ba8-0123456789ab, offsets: [1]}", "1 offsets, raw-trades has 64 partitions in contracts/market/raw-trades.v2.migration.yaml:"},
+	} {
+		kept := files[migrationtest.Migration]
+		files[migrationtest.Migration] = strings.Replace(kept, from, c.to, 1)
+		if strings.HasPrefix(c.to, "{field: price") { // joinAt ends the list of rules
+			files[migrationtest.Migration] = files[migrationtest.Migration][:strings.Index(files[migrationtest.Migration], "  - drop")]
+		}
+		if err := lint(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s → %s: %v, want %s", from, c.to, err, c.want)
+		}
+		files[migrationtest.Migration] = kept
 	}
 }

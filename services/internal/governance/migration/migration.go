@@ -75,7 +75,9 @@ func Compile(m Migration, from, to string) (*Mapping, error) {
 	}
 	root := c.pair(schemas, [2]string{}, [2]*avro.Field{})
 	for i, used := range c.used {
-		if !used {
+		if undecided := m.Fields[i].Decide; undecided != "" {
+			c.fault(i, "undecided: "+undecided, "write the rule in its place")
+		} else if !used {
 			c.fault(i, "the rule applies to nothing", "look at the paths: those of rename's from and of drop are "+m.From+"'s, all others "+m.To+"'s")
 		}
 	}
