@@ -107,7 +107,7 @@ install: build ## Fetch what the local stack needs, now. STACK=apache for Kafka 
 	@bin/streamforge install --stack $(STACK)
 
 .PHONY: lint
-lint: ## go vet, staticcheck, gofumpt, shellcheck.
+lint: ## go vet, staticcheck, gofumpt, actionlint, shellcheck.
 	@scripts/lint.sh
 
 .PHONY: fuzz

@@ -168,8 +168,35 @@ func TestOddSchemasLikeAvroJava(t *testing.T) {
 		`{"type":"record","name":"R","fields":[{"name":"a","type":null}]}`, `{"type":"record","name":"R","fields":[{"name":"a","type":"null","default":null,"doc":null,"x":null}]}`, `{"type":"array"}`, `{"type":"map","values":null}`, `{"type":"array","items":"int","default":[]}`,
 		`{"type":"string","avro.java.string":"String","z":1.10,"y":1e400,"x":123456789012345678901234567890}`, `{"type":"error","name":"Oops","fields":[]}`,
 		`{"type":"bytes","logicalType":"decimal","precision":1000000000000}`, `{"type":"enum","name":"E","symbols":["A"],"default":"A","namespace":""}`, `{"type":"record","name":"R","doc":"tab\t\u0001\u2028é\u007f/","fields":[]}`,
+		// Nothing is used before its definition, and still a default is judged a second time while its record is unfinished.
+		`{"type":"record","name":"R","fields":[{"name":"a","type":[{"type":"record","name":"L","namespace":"n","fields":[{"name":"b","default":{"c":{}},"type":{"type":"record","name":"M","namespace":"","fields":[{"name":"c","type":{"type":"map","values":"n.L"}}]}}]},"M"]}]}`,
 		`{"type":"record","name":"Outer","namespace":"n","fields":[{"name":"a","type":{"type":"record","name":"Inner","namespace":"m","fields":[{"name":"o","type":["null","n.Outer"]},{"name":"i","type":["null","Inner"]}]}}]}`,
 	} {
 		compareText(t, t.Errorf, o, text)
 	}
+}
+
+// TestAgreesWithAvroJavaOnTangles compares pairs of another shape: few types that use each other everywhere, recursion,
+// inherited namespaces, deep chains.
+func TestAgreesWithAvroJavaOnTangles(t *testing.T) {
+	o := startOracle(t)
+	accepted, differed := 0, 0
+	checkRapid(t, pairs(t), func(rt *rapid.T) {
+		reader, writer := avrotest.DrawTangledPair(rt)
+		comparePair(t, rt.Fatalf, o, reader, writer)
+		compareText(t, rt.Fatalf, o, reader)
+		r, errReader := avro.Parse(reader, nil)
+		w, errWriter := avro.Parse(writer, nil)
+		if errReader != nil || errWriter != nil {
+			return
+		}
+		accepted++
+		if found, err := avro.Incompatibilities(r, w); err != nil || len(found) > 0 {
+			differed++
+		}
+	})
+	if n := pairs(t); accepted < n/5 || differed < n/20 || accepted-differed < n/50 {
+		t.Errorf("of %d pairs %d were accepted and %d of those incompatible: the generator has lost its point", n, accepted, differed)
+	}
+	t.Logf("%d accepted, %d of them incompatible", accepted, differed)
 }

@@ -41,7 +41,6 @@ type parser struct {
 	known   map[string]*Schema
 	order   []*Schema // known, in order of definition
 	lenient bool
-	pending bool // a placeholder was made
 }
 
 func (p *parser) parse(text string) (*Schema, error) {
@@ -108,7 +107,6 @@ func (p *parser) find(name, namespace string) *Schema {
 	if s := p.known[name]; s != nil {
 		return s
 	}
-	p.pending = true
 	return &Schema{Type: Record, placeholder: true, unresolved: fullName, hasFields: true}
 }
 

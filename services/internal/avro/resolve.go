@@ -4,13 +4,10 @@ import "fmt"
 
 // resolve replaces the placeholders of names that were used before their definition. It goes through the types in the
 // Java library's order, because there a default is validated a second time at this point, and whether it passes depends
-// on which records are finished by then.
+// on which records are finished by then; so it does even where nothing is used before its definition.
 func (p *parser) resolve(root *Schema) (*Schema, error) {
 	if root.Named() {
 		root = p.known[root.FullName()]
-	}
-	if !p.pending {
-		return root, nil
 	}
 	r := resolver{parser: p, replaced: map[*Schema]bool{}, complete: map[*Schema]bool{}, target: map[*Schema]*Schema{}}
 	for _, s := range p.order {
@@ -26,7 +23,6 @@ func (p *parser) resolve(root *Schema) (*Schema, error) {
 		r.substitute(s, seen)
 	}
 	r.substitute(root, seen)
-	p.pending = false
 	return root, nil
 }
 

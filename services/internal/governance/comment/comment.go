@@ -228,6 +228,14 @@ func (w *writer) subject(s check.Subject) {
 
 // suggestion ends, where it can, with a field to copy, which therefore stands as a block of code.
 func (w *writer) suggestion(s check.Subject) {
+	w.compatibleWay(s)
+	if s.NextMajor != "" {
+		w.line("**Or the next major version:** %s moves the change to %s, with a contract and a migration of its own, and leaves this product to its readers.\n",
+			code("streamforge product draft "+strings.TrimSuffix(s.Name, "-value"), w.detail.text), code(s.NextMajor, w.detail.text))
+	}
+}
+
+func (w *writer) compatibleWay(s check.Subject) {
 	if s.Suggestion == "" || len(s.Suggestion) > w.detail.text {
 		return
 	}
