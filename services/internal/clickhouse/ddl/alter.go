@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // ExistingColumn is a column as system.columns reports it.
@@ -59,7 +60,7 @@ func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Option
 			if statement != "" {
 				statements = append(statements, statement)
 			}
-			statements = append(statements, changeDefault(prefix, old, c)...)
+			statements = append(statements, changeDefault(prefix, old, c, spec.sorts(c.Name))...)
 		}
 		after = " AFTER " + QuoteName(c.Name)
 	}
@@ -84,22 +85,35 @@ func Altered(existing []ExistingColumn, wanted []Column) []Column {
 
 // changeDefault writes what a changed default takes. ClickHouse computes the value of rows from before the column when they
 // are read, so they would change with the default: they get theirs written down first. A column that had no default must
-// be given one for that: the empty value of its type, which is what those rows read as.
-func changeDefault(prefix string, old ExistingColumn, c Column) []string {
+// be given one for that: the empty value of its type, which is what those rows read as. Columns of the sorting key are written
+// down in every part from the beginning, and ClickHouse refuses to touch them.
+func changeDefault(prefix string, old ExistingColumn, c Column, sorts bool) []string {
 	if old.Default == c.Default {
 		return nil
 	}
 	name := QuoteName(c.Name)
 	var statements []string
-	if old.Default == "" {
-		statements = append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT defaultValueOfTypeName("+QuoteString(old.Type)+")")
+	if !sorts {
+		if old.Default == "" {
+			statements = append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT defaultValueOfTypeName("+QuoteString(old.Type)+")")
+		}
+		// Waiting on every replica: the next statement must find no row without its value.
+		statements = append(statements, prefix+" MATERIALIZE COLUMN "+name+" SETTINGS mutations_sync = 2")
 	}
-	// Waiting on every replica: the next statement must find no row without its value.
-	statements = append(statements, prefix+" MATERIALIZE COLUMN "+name+" SETTINGS mutations_sync = 2")
 	if c.Default == "" {
 		return append(statements, prefix+" MODIFY COLUMN "+name+" REMOVE DEFAULT")
 	}
 	return append(statements, prefix+" MODIFY COLUMN "+name+" DEFAULT "+c.Default)
+}
+
+// sorts tells whether a column is of the sorting key.
+func (s Spec) sorts(column string) bool {
+	for key := range strings.SplitSeq(s.OrderBy, ",") {
+		if strings.Trim(key, " `") == column {
+			return true
+		}
+	}
+	return false
 }
 
 func modify(prefix string, old ExistingColumn, c Column) (string, error) {
