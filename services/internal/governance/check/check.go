@@ -215,6 +215,10 @@ func (j judging) subject(held history.Held) (Subject, error) {
 		out.Suggestion = suggest(candidate, failed)
 	}
 	err = j.meaning(&out, held)
+	product := slices.IndexFunc(j.base.contracts, func(c contract.Contract) bool { return c.Subject == held.Name })
+	if held.Version != current && product >= 0 && out.Verdict() == Incompatible {
+		out.NextMajor = j.base.contracts[product].NextID()
+	}
 	return out, err
 }
 

@@ -104,6 +104,8 @@ type Subject struct {
 	SQL []string `json:"sql,omitempty"`
 	// Suggestion is a compatible way to the same end, when one is known.
 	Suggestion string `json:"suggestion,omitempty"`
+	// NextMajor is the product that `streamforge product draft` would move the change to, where something stops it.
+	NextMajor string `json:"next_major,omitempty"`
 }
 
 // Verdict on a subject, a contract or a whole report.

@@ -65,6 +65,9 @@ func (s Subject) writeText(b *strings.Builder, clusters []string) {
 	if s.Suggestion != "" {
 		fmt.Fprintf(b, "  instead: %s\n", s.Suggestion)
 	}
+	if s.NextMajor != "" {
+		fmt.Fprintf(b, "  or: `streamforge product draft %s` moves the change to %s, with a contract and a migration of its own\n", strings.TrimSuffix(s.Name, "-value"), s.NextMajor)
+	}
 	for _, statement := range s.SQL {
 		fmt.Fprintf(b, "  %s\n", indented(statement))
 	}

@@ -72,6 +72,7 @@ func renamed() check.Report {
 				Readers:    []check.Reader{{Group: "volatility-predictor", Owner: "data-science", Reads: []string{"price"}}, {Group: "writer.raw-trades", Owner: "platform", Reads: []string{"price"}}},
 				SQL:        []string{"ALTER TABLE default.raw_trades ADD COLUMN IF NOT EXISTS `trade_price` Decimal(38, 18) AFTER `trade_id`;"},
 				Suggestion: "keep `price` and add {\"name\":\"trade_price\",\"type\":[\"null\",\"double\"],\"default\":null}",
+				NextMajor:  "raw-trades.v2",
 			},
 		},
 	}
@@ -149,7 +150,7 @@ func hostile(s string) check.Report {
 				{Layer: check.Semantic, Rule: s, Severity: check.Breaking, Path: s, Reason: s, Do: s, Hash: s},
 				{Layer: check.Semantic, Rule: s, Severity: check.Breaking, Path: s, Reason: s, Do: s, Hash: s, WaivedBy: s},
 			},
-			Messages: []string{s}, Readers: []check.Reader{{Group: s, Owner: s, Reads: []string{s}, Live: s}}, SQL: []string{s}, Suggestion: s,
+			Messages: []string{s}, Readers: []check.Reader{{Group: s, Owner: s, Reads: []string{s}, Live: s}}, SQL: []string{s}, Suggestion: s, NextMajor: s,
 			Undeclared: []check.Undeclared{{Group: s, Life: s, Cluster: s}},
 			Written:    []check.Written{{Version: 1, LastWritten: s, Producers: []string{s}, Cluster: s}, {SchemaID: 7, LastWritten: s, Cluster: s}},
 		}},
