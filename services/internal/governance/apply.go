@@ -35,7 +35,8 @@ func (g *Governance) Apply(ctx context.Context, plan Plan) error {
 	if err := sameSteps(plan, now); err != nil {
 		return err
 	}
-	return g.carryOut(ctx, plan)
+	// The same steps, in the order that they need and not in that of somebody's file.
+	return g.carryOut(ctx, now)
 }
 
 func (g *Governance) carryOut(ctx context.Context, plan Plan) error {
@@ -67,12 +68,12 @@ func sameSteps(plan, now Plan) error {
 	if len(now.Refused) > 0 {
 		return fmt.Errorf("%w: %s %s: %s", ErrChanged, now.Refused[0].Kind, now.Refused[0].Object, now.Refused[0].Reason)
 	}
-	have := map[string]bool{}
+	have := map[string]int{}
 	for _, s := range now.Steps {
-		have[s.key()] = true
+		have[s.key()]++
 	}
 	for _, s := range plan.Steps {
-		if !have[s.key()] {
+		if have[s.key()]--; have[s.key()] < 0 {
 			return fmt.Errorf("%w: %s %s (%s) is not needed any more; plan again", ErrChanged, s.Kind, s.Object, s.What)
 		}
 	}

@@ -617,6 +617,23 @@ func TestAVersionBehindOursIsTold(t *testing.T) {
 	}
 }
 
+// TestAPlanFromAFileIsTakenInTheOrderThatItNeeds, and one whose steps are not those that are needed is not taken at all.
+func TestAPlanFromAFileIsTakenInTheOrderThatItNeeds(t *testing.T) {
+	w := newWorld()
+	g := newGovernance(t, w, nil)
+	p := planOf(t, g)
+	twice := p
+	twice.Steps = slices.Clone(p.Steps)
+	twice.Steps[0] = twice.Steps[1]
+	if err := g.Apply(t.Context(), twice); !errors.Is(err, governance.ErrChanged) || len(w.log) > 0 {
+		t.Errorf("one step twice, another not at all: %v; %v", err, w.log)
+	}
+	slices.Reverse(p.Steps)
+	if err := g.Apply(t.Context(), p); err != nil || !strings.HasPrefix(w.log[0], "table ") {
+		t.Errorf("%v; %v", err, w.log)
+	}
+}
+
 // TestAPlanIsNotAppliedByABuildWithAnotherSchema: what was read and agreed is what is registered.
 func TestAPlanIsNotAppliedByABuildWithAnotherSchema(t *testing.T) {
 	w := newWorld()

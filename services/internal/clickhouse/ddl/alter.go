@@ -118,7 +118,7 @@ func (s Spec) sorts(column string) bool {
 
 func modify(prefix string, old ExistingColumn, c Column) (string, error) {
 	if old.DefaultKind != "" && old.DefaultKind != "DEFAULT" {
-		return "", fmt.Errorf("column %s is %s in the table; the writer has to insert into it", c.Name, old.DefaultKind)
+		return "", fmt.Errorf("column %s is %s in the table; the writer has to insert into it: %s MODIFY COLUMN %s REMOVE %s", c.Name, old.DefaultKind, prefix, QuoteName(c.Name), old.DefaultKind)
 	}
 	t, err := ParseType(old.Type)
 	if err != nil {
