@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,46 +55,65 @@ func killedUnderLoad(t *testing.T, s *stack) {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), childKafka+"="+s.kafka.BootstrapServers, childRegistry+"="+s.registry.URL)
 		child.Stderr = os.Stderr
+		child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
 		return child
 	}
-	const n, feeds = 20000, 8
-	value := make([][]byte, n)
-	for i := range value {
-		f := binanceTrade(fmt.Sprintf("S%dUSDT", i%16), i)
-		f.Feed = fmt.Sprintf("binance-%d", i%feeds)
-		value[i] = s.value(f)
-	}
-	done := make(chan struct{})
+	// The load goes on until the last kill, so that kills hit transactions under way; past a heap it goes on thinly, because
+	// a slow machine has to read all of it.
+	const feeds, heap = 8, 20000
+	id := must[int](t)(s.schemas.ID(t.Context(), "raw-frames-value"))
+	enough, sent := make(chan struct{}), make(chan int, 1)
 	go func() {
-		defer close(done)
-		for i := range value {
-			s.send(fmt.Sprintf("binance/binance-%d", i%feeds), value[i], at)
-			if i%100 == 0 {
-				// A load, not a heap: the kills are to hit transactions under way.
-				time.Sleep(15 * time.Millisecond)
+		n := 0
+		defer func() { sent <- n }()
+		for tick := 15 * time.Millisecond; ; n++ {
+			if n%100 == 0 {
+				select {
+				case <-enough:
+					return
+				case <-time.After(tick):
+				}
 			}
+			if n == heap {
+				tick = 300 * time.Millisecond
+			}
+			f := binanceTrade(fmt.Sprintf("S%dUSDT", n%16), n)
+			f.Feed = fmt.Sprintf("binance-%d", n%feeds)
+			s.send(records.FrameKey(f.Venue, f.Feed), f.AppendAvro(registry.AppendWireHeader(nil, id)), at)
 		}
 	}()
 	child := start()
 	for i := range 5 {
-		time.Sleep(time.Duration(450+90*i) * time.Millisecond)
+		// Killed at no particular moment after its first transaction, however long it takes to get there.
+		written := s.ends(topicTrades)
+		s.await(fmt.Sprintf("trades of parser %d", i), func() bool { return s.ends(topicTrades) > written })
+		time.Sleep(time.Duration(50+90*i) * time.Millisecond)
 		_ = child.Process.Kill()
 		_ = child.Wait()
 		child = start()
 	}
-	<-done
+	close(enough)
+	n := <-sent
 	s.drained()
 	if frames := s.read(topicFrames); len(frames) != n {
 		t.Fatalf("%s holds %d frames of %d sent", topicFrames, len(frames), n)
 	}
 	_ = child.Process.Kill()
 	_ = child.Wait()
-	// The markers of the last transaction reach its partitions after its offsets: until then a reader stops before them.
-	s.await("the last transaction's markers", func() bool { return len(s.read(topicTrades)) >= n })
 	s.checkTrades(n)
+}
+
+// ends is the sum of a topic's ends.
+func (s *stack) ends(topic string) (sum int64) {
+	s.t.Helper()
+	described := must[map[string]kafka.TopicDescription](s.t)(s.admin.Describe(s.t.Context(), topic))
+	for _, r := range must[map[kafka.TopicPartition]kafka.OffsetRange](s.t)(s.admin.Offsets(s.t.Context(), described[topic].TopicPartitions(), false)) {
+		sum += r.Latest
+	}
+	return sum
 }
 
 // checkTrades proves that the trades 0 to n-1 are there once each and in order per key, and that each names its frame.

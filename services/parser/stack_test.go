@@ -50,6 +50,7 @@ type stack struct {
 	log       *slog.Logger
 
 	stopRegistry func()
+	parsers      []*running
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -157,14 +158,32 @@ func (s *stack) apply() {
 	}
 }
 
+// patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
+const patience = 2 * time.Minute
+
 // await waits for something that another goroutine or process brings about.
 func (s *stack) await(what string, done func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: not within 30 s", what)
+			s.t.Fatalf("%s: not within %s%s", what, patience, s.states())
 		}
 	}
+}
+
+// states is what the parsers say of themselves and where the group stands, for a failure.
+func (s *stack) states() string {
+	text := ""
+	for i, r := range s.parsers {
+		text += fmt.Sprintf("\nparser %d: %v; %v trades", i, r.Ready(), r.count(s.t, "trades_total"))
+	}
+	lags, err := s.admin.Lag(s.t.Context(), "parser", []string{topicFrames})
+	for _, l := range lags {
+		if l.Records != 0 {
+			text += fmt.Sprintf("\n%+v", l)
+		}
+	}
+	return fmt.Sprintf("%s\nlag: %v", text, err)
 }
 
 // running is a parser in this process.
@@ -201,6 +220,7 @@ func (s *stack) start(config Config) *running {
 		client.Close()
 	}
 	s.t.Cleanup(r.stop)
+	s.parsers = append(s.parsers, r)
 	return r
 }
 
@@ -229,7 +249,7 @@ func (s *stack) sendFrame(f *records.Frame) {
 
 func (s *stack) flush() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	if err := s.producer.Flush(ctx); err != nil {
 		s.t.Fatal(err)
@@ -257,8 +277,14 @@ func (s *stack) drained() {
 // read returns the committed records of a topic, by partition and offset.
 func (s *stack) read(topic string) []kafka.Record {
 	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	// The markers of the last transaction reach its partitions after its offsets: until then a reader stops before them.
+	if err := s.admin.AwaitCommitted(ctx, topic); err != nil {
+		s.t.Fatal(err)
+	}
 	var all []kafka.Record
-	err := kafka.ReadAll(s.t.Context(), s.kafka, []string{topic}, func(r kafka.Record) error {
+	err := kafka.ReadAll(ctx, s.kafka, []string{topic}, func(r kafka.Record) error {
 		headers := r.Headers
 		r.Key, r.Value, r.Headers = bytes.Clone(r.Key), bytes.Clone(r.Value), nil
 		for _, h := range headers {
