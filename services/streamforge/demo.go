@@ -87,7 +87,7 @@ func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 		fmt.Println("  " + line)
 	}
 	if p.simulator != "" {
-		d.offer()
+		fmt.Println(offered(s.busiestPartition(drain)))
 	}
 	fmt.Printf("demo: frames=%d trades=%d orderbook_updates=%d rows=%d lost=%d duplicated=%d dead_letters=%d p50=%dms p99=%dms\n",
 		result.Frames, result.Trades, result.Books, result.Rows, result.Lost, result.Duplicated, result.DeadLetters, p50.Milliseconds(), p99.Milliseconds())
@@ -97,15 +97,24 @@ func (d *demoCommand) flow(ctx context.Context, s *session, p *pipeline) error {
 	return nil
 }
 
-// offer names what one may try next.
-func (d *demoCommand) offer() {
-	fmt.Println(strings.TrimSpace(`
+// busiestPartition of raw-trades is where its most traded symbol is; a symbol has the same one in every stack.
+func (s *session) busiestPartition(ctx context.Context) int {
+	var partition int32
+	// Where no answer comes any one will do: it is an example.
+	_ = s.db.QueryRowContext(ctx, "SELECT _partition FROM raw_trades GROUP BY _partition ORDER BY count() DESC LIMIT 1").Scan(&partition)
+	return int(partition)
+}
+
+// offered names what one may try next.
+func offered(partition int) string {
+	return strings.TrimSpace(`
 next:  make up                                  the same in the background; make status, make down
        make sql Q='SELECT symbol, count() FROM raw_trades GROUP BY symbol ORDER BY 2 DESC LIMIT 5'
        make tail TOPIC=raw-trades               its records, live and decoded (after make up)
+       make trace TABLE=raw_trades PARTITION=` + strconv.Itoa(partition) + ` OFFSET=0   a row back to the venue's own bytes (after make up)
        make try-breaking                        a schema change that breaks readers, and what its pull request would say
        make new-consumer NAME=momentum TOPICS=raw-trades KIND=python
-       make replay CAPTURE=path SPEED=max       a recording of a venue through the pipeline`))
+       make replay CAPTURE=path SPEED=max       a recording of a venue through the pipeline`)
 }
 
 // watch shows the pipeline until Ctrl-C or until the duration is over.
@@ -142,7 +151,7 @@ func (s *session) ownRows(topic string) string {
 }
 
 // firstRowPatience bounds the wait for the first row from the simulator.
-const firstRowPatience = 60 * time.Second
+const firstRowPatience = 2 * time.Minute
 
 // awaitFirstRow returns when a SELECT shows a trade.
 func (s *session) awaitFirstRow(ctx context.Context) error {
