@@ -24,15 +24,16 @@ func newFrameReader(source subscription.SchemaSource, ownID int, own string) *fr
 	return &frameReader{values: values, names: records.NewNames()}
 }
 
-// read fills frame from a value. A *subscription.BadRecord blames the record; any other error is the registry's or this
-// build's, and the record must be tried again.
-func (f *frameReader) read(ctx context.Context, value []byte, frame *records.Frame) error {
+// read fills frame from a value, and returns the body that it is made of, which is valid until the next call. A
+// *subscription.BadRecord blames the record; any other error is the registry's or this build's, and the record must be tried
+// again.
+func (f *frameReader) read(ctx context.Context, value []byte, frame *records.Frame) ([]byte, error) {
 	body, err := f.values.Body(ctx, value)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := frame.DecodeInterned(body, f.names); err != nil {
-		return &subscription.BadRecord{Class: deadletters.BadValue, Cause: err}
+		return nil, &subscription.BadRecord{Class: deadletters.BadValue, Cause: err}
 	}
-	return nil
+	return body, nil
 }

@@ -43,12 +43,12 @@ func TestAnIDThatAppearsIsRead(t *testing.T) {
 	want := binanceTrade("BTCUSDT", 1)
 	value := want.AppendAvro(registry.AppendWireHeader(nil, 7))
 	var got records.Frame
-	if err := reader.read(t.Context(), value, &got); subscription.CauseOf(err) != "unknown-id" {
+	if _, err := reader.read(t.Context(), value, &got); subscription.CauseOf(err) != "unknown-id" {
 		t.Fatal(err)
 	}
 	source.err, source.schema = nil, registry.Schema{ID: 7, Text: ownSchema(t)}
 	for range 3 {
-		if err := reader.read(t.Context(), value, &got); err != nil {
+		if _, err := reader.read(t.Context(), value, &got); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestASchemaThatThisBuildCannotReadBlocks(t *testing.T) {
 	reader := newFrameReader(&answers{schema: registry.Schema{ID: 7, Text: `{"type":"record","name":"RawFrame","namespace":"streamforge.market","fields":[{"name":"kind","type":"string"}]}`}}, 1, ownSchema(t))
 	reader.values.Grace = time.Nanosecond
 	for range 2 {
-		if err := reader.read(t.Context(), registry.AppendWireHeader(nil, 7), new(records.Frame)); subscription.CauseOf(err) != "schema" {
+		if _, err := reader.read(t.Context(), registry.AppendWireHeader(nil, 7), new(records.Frame)); subscription.CauseOf(err) != "schema" {
 			t.Fatal(err)
 		}
 	}
@@ -149,7 +149,7 @@ func FuzzFrameReader(f *testing.F) {
 	reader := newFrameReader(&answers{schema: registry.Schema{ID: 2, Text: newerSchema(f)}}, 1, own)
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var got records.Frame
-		err := reader.read(context.Background(), value, &got)
+		_, err := reader.read(context.Background(), value, &got)
 		var bad *subscription.BadRecord
 		if err != nil && !errors.As(err, &bad) {
 			t.Fatalf("garbage blocks the partition: %v", err)

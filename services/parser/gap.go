@@ -71,12 +71,12 @@ func (p *Parser) symbolGap(r *kafka.Record, out kafka.Output, gap *market.Gap, i
 	}
 	p.buffer = value.AppendAvro(registry.AppendWireHeader(p.buffer[:0], p.ids.gap))
 	key := []byte(records.SymbolKey(instrument.Venue, instrument.Symbol))
-	tooLarge, err := p.produce(r, out, topicGaps, key, &p.tally.gaps)
+	bad, err := p.produce(r, out, topicGaps, p.rules.gap, key, &p.tally.gaps)
 	if err != nil {
 		return fmt.Errorf("producing a gap of %s: %w", instrument.Symbol, err)
 	}
-	if tooLarge != nil {
-		return p.divert(r, out, c.Item, deadletters.TooLarge, tooLarge)
+	if bad != nil {
+		return p.divertMade(r, out, c.Item, bad)
 	}
 	if gap.Channel == string(venue.Trades) {
 		return nil
@@ -86,11 +86,11 @@ func (p *Parser) symbolGap(r *kafka.Record, out kafka.Output, gap *market.Gap, i
 		Kind: market.BookGap, Instrument: instrument, GapReason: string(gap.Reason), EventTime: market.NoTime, Item: c.Item,
 	}, p.frame.ReceivedAt, c)
 	// The instrument lives for this call only, so its key is not one to remember; the gap is counted already.
-	if tooLarge, err = p.produce(r, out, topicBooks, []byte(instrument.Symbol), new(int64)); err != nil {
+	if bad, err = p.produce(r, out, topicBooks, p.rules.book, []byte(instrument.Symbol), new(int64)); err != nil {
 		return fmt.Errorf("producing a gap of the book of %s: %w", instrument.Symbol, err)
 	}
-	if tooLarge != nil {
-		return p.divert(r, out, c.Item, deadletters.TooLarge, tooLarge)
+	if bad != nil {
+		return p.divertMade(r, out, c.Item, bad)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
@@ -54,6 +56,7 @@ func bench(t testing.TB) *Parser {
 	p.flood = &deadletters.Flood{Limit: 1}
 	p.metrics, p.log = newMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	p.source = newSource(func(context.Context) ([16]byte, error) { return [16]byte{1}, nil }, p.log)
+	p.rules = must[fieldRules](t)(newFieldRules(must[[]contract.Contract](t)(contract.Load(contracts.FS)), subscription.NewRuleCounter(nil, "parser"), p.log))
 	return p
 }
 

@@ -48,6 +48,7 @@ type Parser struct {
 	source   *source
 	// limits are the largest records that topics take, in bytes of key and value; 0: what the client takes.
 	limits map[string]int
+	rules  fieldRules
 
 	decoders map[string]*venueDecoder
 	last     *venueDecoder
@@ -124,7 +125,11 @@ func (p *Parser) record(ctx context.Context, r *kafka.Record, out kafka.Output) 
 
 // parse produces what a record holds. The decoder is nil where the record could not even be read.
 func (p *Parser) parse(ctx context.Context, r *kafka.Record, out kafka.Output) (*venueDecoder, error) {
-	if err := p.frames.read(ctx, r.Value, &p.frame); err != nil {
+	body, err := p.frames.read(ctx, r.Value, &p.frame)
+	if err == nil {
+		err = p.rules.frame.Judge(body, r, !p.source.fresh(r))
+	}
+	if err != nil {
 		return nil, p.unread(r, out, err)
 	}
 	v, err := p.venue(p.frame.Venue)
@@ -148,10 +153,10 @@ func (p *Parser) parse(ctx context.Context, r *kafka.Record, out kafka.Output) (
 	return v, nil
 }
 
-// unread diverts a value that cannot be read, or blocks where that is not the value's fault.
+// unread diverts a value that cannot be read or that a rule of its contract diverts, or blocks where that is not the value's fault.
 func (p *Parser) unread(r *kafka.Record, out kafka.Output, err error) error {
-	var bad *subscription.BadRecord
-	if errors.As(err, &bad) {
+	bad, err := blamed(err)
+	if bad != nil {
 		return p.divert(r, out, records.WholeRecord, bad.Class, bad.Cause)
 	}
 	return err
@@ -215,12 +220,12 @@ func (p *Parser) decode(r *kafka.Record, out kafka.Output, v *venueDecoder, kind
 func (p *Parser) trade(r *kafka.Record, out kafka.Output, t *market.Trade, c records.Coordinates) error {
 	p.buffer = registry.AppendWireHeader(p.buffer[:0], p.ids.trade)
 	p.buffer = records.AppendTrade(p.buffer, t, p.frame.ReceivedAt, c)
-	tooLarge, err := p.produce(r, out, topicTrades, p.key(t.Instrument), &p.tally.trades)
+	bad, err := p.produce(r, out, topicTrades, p.rules.trade, p.key(t.Instrument), &p.tally.trades)
 	if err != nil {
-		return fmt.Errorf("producing a trade of %s: %w", t.Instrument.Symbol, err)
+		return fmt.Errorf("producing a trade of %s from item %d: %w", t.Instrument.Symbol, t.Item, err)
 	}
-	if tooLarge != nil {
-		return p.divert(r, out, t.Item, deadletters.TooLarge, tooLarge)
+	if bad != nil {
+		return p.divertMade(r, out, t.Item, bad)
 	}
 	return nil
 }
@@ -228,18 +233,18 @@ func (p *Parser) trade(r *kafka.Record, out kafka.Output, t *market.Trade, c rec
 func (p *Parser) book(r *kafka.Record, out kafka.Output, b *market.Book, c records.Coordinates) error {
 	p.buffer = registry.AppendWireHeader(p.buffer[:0], p.ids.book)
 	p.buffer = records.AppendBook(p.buffer, b, p.frame.ReceivedAt, c)
-	tooLarge, err := p.produce(r, out, topicBooks, p.key(b.Instrument), &p.tally.books)
+	bad, err := p.produce(r, out, topicBooks, p.rules.book, p.key(b.Instrument), &p.tally.books)
 	if err != nil {
-		return fmt.Errorf("producing a book event of %s: %w", b.Instrument.Symbol, err)
+		return fmt.Errorf("producing a book event of %s from item %d: %w", b.Instrument.Symbol, b.Item, err)
 	}
-	if tooLarge == nil {
+	if bad == nil {
 		return nil
 	}
-	if err := p.divert(r, out, b.Item, deadletters.TooLarge, tooLarge); err != nil {
+	if err := p.divertMade(r, out, b.Item, bad); err != nil {
 		return err
 	}
 	c.Item = b.Item
-	return p.bookLost(r, out, b.Instrument, tooLarge, c)
+	return p.bookLost(r, out, b.Instrument, bad.Cause, c)
 }
 
 // timestamp is the frame's, which everything made of it inherits; one without has -1, and what is made of it is of now.
@@ -249,11 +254,14 @@ func timestamp(r *kafka.Record) int64 { return max(r.TimestampMs, 0) }
 const recordOverhead = 1024
 
 // produce sends the record in the buffer and counts it. One that its topic never takes (a book of a frame near the size
-// limit, a trade with an endless id) comes back as tooLarge, for the caller to divert: the broker's refusal would undo the
-// transaction again and again and hold up the partition for good.
-func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, key []byte, count *int64) (tooLarge, err error) {
+// limit, a trade with an endless id), or that a rule of its contract diverts, comes back as bad, for the caller to divert: the
+// broker's refusal would undo the transaction again and again and hold up the partition for good.
+func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, rules *subscription.Rules, key []byte, count *int64) (bad *subscription.BadRecord, err error) {
 	if size, limit := len(key)+len(p.buffer)+recordOverhead, p.limits[topic]; limit > 0 && size > limit {
-		return fmt.Errorf("a record of %d bytes for %s, which takes %d: %w", size, topic, limit, kafka.ErrTooLarge), nil
+		return &subscription.BadRecord{Class: deadletters.TooLarge, Cause: fmt.Errorf("a record of %d bytes for %s, which takes %d: %w", size, topic, limit, kafka.ErrTooLarge)}, nil
+	}
+	if err := rules.Judge(p.buffer[registry.HeaderSize:], r, !p.source.fresh(r)); err != nil {
+		return blamed(err)
 	}
 	err = out.Produce(topic, key, p.buffer, timestamp(r), nil)
 	switch {
@@ -261,9 +269,31 @@ func (p *Parser) produce(r *kafka.Record, out kafka.Output, topic string, key []
 		*count++
 		return nil, nil
 	case errors.Is(err, kafka.ErrTooLarge):
-		return err, nil
+		return &subscription.BadRecord{Class: deadletters.TooLarge, Cause: err}, nil
 	}
 	return nil, &subscription.BlockedError{Cause: subscription.CauseOutput, Err: err}
+}
+
+// blamed tells what is the record's fault from what is not.
+func blamed(err error) (*subscription.BadRecord, error) {
+	var bad *subscription.BadRecord
+	if errors.As(err, &bad) {
+		return bad, nil
+	}
+	return nil, err
+}
+
+// divertMade diverts what was made of an item. When the letters of a frame would come to more than is written of one, for each
+// holds the frame, one of the whole record stands for the items that are left.
+func (p *Parser) divertMade(r *kafka.Record, out kafka.Output, item int32, bad *subscription.BadRecord) error {
+	switch {
+	case p.tally.letters == 0 || int(p.tally.letters+1)*len(r.Value) <= maxItemLetters:
+		return p.divert(r, out, item, bad.Class, bad.Cause)
+	case p.tally.rest:
+		return nil
+	}
+	p.tally.rest = true
+	return p.divert(r, out, records.WholeRecord, bad.Class, fmt.Errorf("too many items are refused for a letter each; from item %d on this one stands for them: %w", item, bad.Cause))
 }
 
 // key is the Kafka key of an instrument's records, made once. Decoders intern instruments, within a bound, so the map

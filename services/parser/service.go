@@ -46,6 +46,7 @@ type Service struct {
 	deps    Deps
 	limit   float64
 	metrics *metrics
+	rules   fieldRules
 	admin   *kafka.Admin
 
 	*subscription.Standing
@@ -65,6 +66,9 @@ func New(config Config, deps Deps) (*Service, error) {
 		s.limit = frames.DeadLetterRate
 	}
 	var err error
+	if s.rules, err = newFieldRules(deps.Contracts, subscription.NewRuleCounter(deps.Metrics, config.Group), deps.Log); err != nil {
+		return nil, err
+	}
 	s.admin, err = kafka.NewAdmin(deps.Kafka)
 	return s, err
 }
@@ -131,7 +135,7 @@ func (s *Service) prepare(ctx context.Context) (*Parser, error) {
 	p.adapters = all.Get
 	p.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: ids[deadletters.Subject], Producer: s.deps.Producer}
 	p.flood = &deadletters.Flood{Limit: s.limit}
-	p.limits = limits(s.deps.Contracts)
+	p.limits, p.rules = limits(s.deps.Contracts), s.rules
 	p.metrics, p.log = s.metrics, s.deps.Log
 	p.source = newSource(s.topicID, s.deps.Log)
 	return p, nil

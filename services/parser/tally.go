@@ -7,6 +7,8 @@ type recordTally struct {
 	decoded, trades, books, gaps         int64
 	ignored, unknown, connection, letter string
 	letters                              int64
+	// rest says that one letter stands for the items that are still to be diverted.
+	rest bool
 }
 
 // venueTally gathers a batch's counts of one venue: an atomic increment a frame costs as much as decoding some frames.

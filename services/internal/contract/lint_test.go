@@ -88,6 +88,8 @@ func TestAWaiverHoldsThroughItsLastDay(t *testing.T) {
 
 func TestFieldRulesAreRulesThatSomebodyCanKeep(t *testing.T) {
 	price := "        physicalType: \"bytes.decimal(38,18)\"\n        required: true\n"
+	ruled := price + "        # The least number of this type: a trade for nothing, or less, is a misread one.\n" +
+		"        logicalTypeOptions: {minimum: 0.000000000000000001}\n        customProperties:\n          - {property: onViolation, value: divert}\n"
 	for name, c := range map[string]struct{ more, want string }{
 		"a range":                {"        logicalTypeOptions: {minimum: 0, maximum: 1000000}\n        customProperties: [{property: onViolation, value: divert}]\n", ""},
 		"a rule of null alone":   {"        customProperties: [{property: onViolation, value: block}]\n", ""},
@@ -97,7 +99,7 @@ func TestFieldRulesAreRulesThatSomebodyCanKeep(t *testing.T) {
 		"an unknown consequence": {"        customProperties: [{property: onViolation, value: drop}]\n", `onViolation is "drop"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, contract.Lint(edited(t, tradesPath, price, price+c.more), subjects(t)), c.want)
+			expect(t, contract.Lint(edited(t, tradesPath, ruled, price+c.more), subjects(t)), c.want)
 		})
 	}
 	optional := "        physicalType: long.timestamp-micros\n        required: false\n"

@@ -65,7 +65,8 @@ func TestTheRefereeAcceptsWhatOurFormOffers(t *testing.T) {
 		"      - name: trade_id\n", nestedFields+"      - name: trade_id\n",
 		"slaProperties:\n", "customProperties:\n  - {property: severities, value: {doc-removed: breaking}}\nslaProperties:\n",
 		"      - {property: messageKey,", "      - {property: partitioner, value: murmur2}\n      - {property: messageKey,",
-		"        physicalType: \"bytes.decimal(38,18)\"\n", "        physicalType: \"bytes.decimal(38,18)\"\n        classification: restricted\n        logicalTypeOptions: {minimum: 0, maximum: 1000}\n        customProperties: [{property: onViolation, value: divert}]\n",
+		"        physicalType: \"bytes.decimal(38,18)\"\n", "        physicalType: \"bytes.decimal(38,18)\"\n        classification: restricted\n",
+		"        logicalTypeOptions: {minimum: 0}\n", "        logicalTypeOptions: {minimum: 0, maximum: 1000}\n",
 	).Replace(mustRead(t, tradesPath))
 	if _, problems := contract.Parse(tradesPath, []byte(text)); len(problems) > 0 {
 		t.Fatal(problems)

@@ -29,6 +29,7 @@ const (
 	UnknownSchema = "unknown-schema" // the registry has denied the id for a minute
 	TooLarge      = "too-large"      // what was made of it is larger than its topic takes
 	RejectedRow   = "rejected-row"   // the sink refuses this row
+	BrokenRule    = "rule"           // a value that a field rule of its contract diverts
 )
 
 // Writer makes dead letters of one consumer group.

@@ -15,6 +15,7 @@ const (
 	CauseOutput    = "output"     // a dead letter cannot be produced
 	CauseFlood     = "flood"      // too large a share of a minute's records is bad
 	CauseHandler   = "handler"    // a handler returned an error
+	CauseRule      = "rule"       // a value breaks a field rule of its contract that blocks
 )
 
 // classRejected is the class of the dead letters that a handler asks for.

@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	events, deadLetters, blocks *prometheus.CounterVec
 	isBlocked                   prometheus.Gauge
+	rules                       RuleCounter
 }
 
 func newMetrics(registerer prometheus.Registerer, group string) *metrics {
@@ -21,6 +22,7 @@ func newMetrics(registerer prometheus.Registerer, group string) *metrics {
 			Namespace: "streamforge", Subsystem: "subscription", Name: "blocked", Help: "1 while a batch is put back again and again.", ConstLabels: labels,
 		}),
 	}
+	m.rules = NewRuleCounter(registerer, group)
 	if registerer != nil {
 		registerer.MustRegister(m.events, m.deadLetters, m.blocks, m.isBlocked)
 	}

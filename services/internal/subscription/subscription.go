@@ -78,9 +78,18 @@ func New(config Config, deps Deps) (*Subscription, error) {
 }
 
 // On has a handler told of a product's records, read by schema: the text of a self-contained schema, that of T. It must be
-// called before Run.
+// called before Run. A record that breaks a field rule of the contract becomes a dead letter, blocks, or is counted, as the
+// rule says; the handler is told of it in the last case only.
 func On[T any](s *Subscription, product, schema string, handle Handler[T]) error {
 	codec, err := NewCodec[T](schema)
+	if err != nil {
+		return fmt.Errorf("subscribing to %s: %w", product, err)
+	}
+	c, err := s.contract(product)
+	if err != nil {
+		return err
+	}
+	rules, err := NewRules(c, schema, s.metrics.rules, s.deps.Log)
 	if err != nil {
 		return fmt.Errorf("subscribing to %s: %w", product, err)
 	}
@@ -92,6 +101,9 @@ func On[T any](s *Subscription, product, schema string, handle Handler[T]) error
 		value, err := codec.Decode(body)
 		if err != nil {
 			return &BadRecord{deadletters.BadValue, err}
+		}
+		if err := rules.Judge(body, r, false); err != nil {
+			return err
 		}
 		return handle(ctx, Event[T]{
 			Value: value, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: time.UnixMilli(r.TimestampMs).UTC(), Key: string(r.Key),
@@ -105,14 +117,14 @@ func (s *Subscription) Before(look func(ctx context.Context, admin *kafka.Admin)
 }
 
 // RecordHandler is a Handler for who needs the record itself, with its headers, and asks values for its body. The record is
-// valid until it returns.
+// valid until it returns. Field rules are not applied.
 type RecordHandler func(ctx context.Context, r *kafka.Record, values *Values, out kafka.Output) error
 
 // OnRecord is On for a RecordHandler.
 func (s *Subscription) OnRecord(product, schema string, handle RecordHandler) error {
-	c, ok := contract.Find(s.deps.Contracts, product)
-	if !ok {
-		return fmt.Errorf("subscribing to %s: no contract of that product in this build; see contracts/", product)
+	c, err := s.contract(product)
+	if err != nil {
+		return err
 	}
 	if _, twice := s.routes[c.Topic.Name]; twice {
 		return fmt.Errorf("subscribing to %s: its records have a handler already", product)
@@ -126,6 +138,14 @@ func (s *Subscription) OnRecord(product, schema string, handle RecordHandler) er
 		product: c, own: schema, values: NewValues(s.deps.Registry, c.Subject, schema), flood: &deadletters.Flood{Limit: limit}, handle: handle,
 	}
 	return nil
+}
+
+func (s *Subscription) contract(product string) (contract.Contract, error) {
+	c, ok := contract.Find(s.deps.Contracts, product)
+	if !ok {
+		return c, fmt.Errorf("subscribing to %s: no contract of that product in this build; see contracts/", product)
+	}
+	return c, nil
 }
 
 // Run handles records until ctx ends, then commits what was handled. While broker or registry are away it waits; it returns

@@ -175,8 +175,8 @@ func TestEventsAreTypedAndExactWhateverVersionWroteThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Produce("raw-trades", "BTC-USD", append(append(registry.AppendWireHeader(nil, id), body(t, "2", "-12345678901234567890.5")...), 1))
-	if e := r.next(t); e.Value.TradeID != "2" || e.Value.Price.String() != "-12345678901234567890.5" {
+	s.Produce("raw-trades", "BTC-USD", append(append(registry.AppendWireHeader(nil, id), body(t, "2", "12345678901234567890.5")...), 1))
+	if e := r.next(t); e.Value.TradeID != "2" || e.Value.Price.String() != "12345678901234567890.5" {
 		t.Errorf("%+v", e.Value)
 	}
 	r.stop()
@@ -193,6 +193,7 @@ func TestABadBodyGoesToTheDeadLettersAndWhatFollowsIsHandled(t *testing.T) {
 	s.Produce("raw-trades", "BTC-USD", good[:len(good)-3])
 	s.Produce("raw-trades", "BTC-USD", []byte("text"))
 	s.Produce("raw-trades", "BTC-USD", ownValue(t, s, "senseless", "1"))
+	s.Produce("raw-trades", "BTC-USD", ownValue(t, s, "for nothing", "0"))
 	s.Produce("raw-trades", "BTC-USD", good)
 	if e := r.next(t); e.Value.TradeID != "1" {
 		t.Errorf("%+v", e)
@@ -209,11 +210,14 @@ func TestABadBodyGoesToTheDeadLettersAndWhatFollowsIsHandled(t *testing.T) {
 			t.Errorf("%v: %+v", err, letter)
 		}
 		classes[letter.ErrorClass]++
+		if letter.ErrorClass == deadletters.BrokenRule && letter.Error != "price is 0, which breaks rule price:minimum 0.000000000000000001 of contract raw-trades" {
+			t.Error(letter.Error)
+		}
 	}
-	if diff := cmp.Diff(map[string]int{deadletters.BadValue: 1, deadletters.NotWireFormat: 1, "rejected": 1}, classes); diff != "" {
+	if diff := cmp.Diff(map[string]int{deadletters.BadValue: 1, deadletters.NotWireFormat: 1, "rejected": 1, "rule": 1}, classes); diff != "" {
 		t.Error(diff)
 	}
-	if n := r.count(t, "dead_letters_total", ""); n != 3 {
+	if n := r.count(t, "dead_letters_total", ""); n != 4 {
 		t.Errorf("%v dead letters are counted", n)
 	}
 }
