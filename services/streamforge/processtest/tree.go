@@ -216,15 +216,20 @@ func CopyOfPrograms(t testing.TB) string {
 // Install puts a program into a folder in one step. One of that name that runs there goes on.
 func Install(program, dir string) error {
 	target := filepath.Join(dir, filepath.Base(program))
-	if err := os.Link(program, target+".new"); err != nil {
+	next := target + ".new"
+	// What an earlier call left may be a link to a program that others use, and must not be written into.
+	if err := os.RemoveAll(next); err != nil {
+		return err
+	}
+	if err := os.Link(program, next); err != nil {
 		// The folder is on another file system.
 		text, err := os.ReadFile(program)
 		if err == nil {
-			err = os.WriteFile(target+".new", text, 0o755)
+			err = os.WriteFile(next, text, 0o755)
 		}
 		if err != nil {
 			return fmt.Errorf("installing %s: %w", program, err)
 		}
 	}
-	return os.Rename(target+".new", target)
+	return os.Rename(next, target) // of two links to one file it keeps both
 }
