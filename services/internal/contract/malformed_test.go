@@ -123,15 +123,20 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte(aWaiver))
+	f.Add([]byte(aMigration))
 	f.Add([]byte("a: [*b, &b {c: !!set d}]\n---\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, problems := contract.Parse("market/x.yaml", text)
 		_, consumerProblems := contract.ParseConsumer("consumers/x.yaml", text)
 		w, waiverProblems := contract.ParseWaiver("waivers/x.yaml", text)
+		m, migrationProblems := contract.ParseMigration("market/raw-trades.v2.migration.yaml", text)
+		if len(migrationProblems) == 0 && (m.From == "" || m.To != "raw-trades.v2") {
+			t.Errorf("accepted without what a migration needs: %+v", m)
+		}
 		if len(waiverProblems) == 0 && (!w.Rule.Waivable() || w.Product == "" || w.Approver == "") {
 			t.Errorf("accepted without what a waiver needs: %+v", w)
 		}
-		for _, p := range slices.Concat(problems, consumerProblems, waiverProblems) {
+		for _, p := range slices.Concat(problems, consumerProblems, waiverProblems, migrationProblems) {
 			if strings.ContainsAny(p.Error(), "\n\r") {
 				t.Errorf("more than one line: %q", p.Error())
 			}

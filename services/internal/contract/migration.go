@@ -133,7 +133,7 @@ func (l linter) lintMigrations(migrations []Migration, contracts []Contract, sub
 		for i, r := range m.Fields {
 			if r.Decide != "" {
 				undecided = true
-				problems = append(problems, m.problem("/fields/"+strconv.Itoa(i), "undecided: "+r.Decide, "write the rule in its place"))
+				problems = append(problems, m.problem("/fields/"+strconv.Itoa(i), "undecided: "+strings.Join(strings.Fields(r.Decide), " "), "write the rule in its place"))
 			}
 		}
 		found := m.lintProducts(contracts)
@@ -162,7 +162,7 @@ func (l linter) lintMigrations(migrations []Migration, contracts []Contract, sub
 			if f.Rule >= 0 {
 				pointer += "/" + strconv.Itoa(f.Rule)
 			}
-			problems = append(problems, m.problem(pointer, f.What, f.Do))
+			problems = append(problems, m.problem(pointer, strings.ReplaceAll(f.What, "\n", "; "), f.Do))
 		}
 	}
 	return problems

@@ -99,6 +99,7 @@ func (d *drafter) place(s [2]*avro.Schema, at [2]string) {
 	defer delete(d.seen, s)
 	a, b := s[earlier], s[later]
 	switch {
+	case at[later] == "" && a.Type != avro.Record: // No rule has a path for it.
 	case isNumber(a) && isNumber(b):
 		if _, do := factorOf(a, b, ""); do == "" && (describe(nameless(a)) != describe(nameless(b)) || a.Size != b.Size) {
 			d.add("rescale: {field: %s}", written(at[later]))
