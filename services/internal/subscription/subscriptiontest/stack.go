@@ -58,11 +58,19 @@ func Start(t testing.TB) *Stack {
 // StartWith is Start with the contracts and schemas of another working tree.
 func StartWith(t testing.TB, files fs.FS, subjects []schemas.Subject) *Stack {
 	t.Helper()
-	s := &Stack{t: t, Kafka: kafka.ClientConfig{BootstrapServers: brokertest.Start(t)}, log: slog.New(slog.DiscardHandler)}
+	return StartOn(t, brokertest.Start(t), "", files, subjects)
+}
+
+// StartOn is StartWith on a broker and a registry that run; without the latter's URL one is started in the test's process.
+func StartOn(t testing.TB, bootstrapServers, registryURL string, files fs.FS, subjects []schemas.Subject) *Stack {
+	t.Helper()
+	s := &Stack{t: t, Kafka: kafka.ClientConfig{BootstrapServers: bootstrapServers}, Registry: registry.Config{URL: registryURL}, log: slog.New(slog.DiscardHandler)}
 	if testing.Verbose() {
 		s.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	s.startRegistry()
+	if registryURL == "" {
+		s.startRegistry()
+	}
 	var err error
 	if s.Client, err = registry.New(s.Registry, nil); err != nil {
 		t.Fatal(err)

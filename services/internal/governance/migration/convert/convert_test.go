@@ -19,6 +19,8 @@ import (
 	"github.com/streamforge/streamforge/services/internal/governance/migration/convert"
 	"github.com/streamforge/streamforge/services/internal/governance/migration/migrationtest"
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/apache/apachetest"
+	"github.com/streamforge/streamforge/services/internal/localstack/broker/brokertest"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
@@ -47,8 +49,17 @@ type rig struct {
 
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startOn(t, "", "")
+}
+
+// startOn is start on a broker and a registry that run.
+func startOn(t *testing.T, broker, registryURL string) *rig {
+	t.Helper()
 	files, subjects := migrationtest.Tree(t, migrationtest.TradesV2(t))
-	r := &rig{t: t, Stack: subscriptiontest.StartWith(t, files, subjects), subjects: subjects, ids: map[string]int{}, clock: time.Now().Add(-time.Hour).UnixMilli()}
+	if broker == "" {
+		broker = brokertest.Start(t)
+	}
+	r := &rig{t: t, Stack: subscriptiontest.StartOn(t, broker, registryURL, files, subjects), subjects: subjects, ids: map[string]int{}, clock: time.Now().Add(-time.Hour).UnixMilli()}
 	var err error
 	if r.declared.Contracts, err = contract.Load(files); err != nil {
 		t.Fatal(err)
@@ -301,7 +312,14 @@ func (r *rig) exactlyOnce(group string, before, after map[string]bool) {
 // TestAMigration goes the whole way on one cluster: up, a cut-over, the switch of the origin, down, a cut-over behind it.
 func TestAMigration(t *testing.T) {
 	t.Parallel()
-	r := start(t)
+	t.Run("embedded", func(t *testing.T) { migrate(t, start(t)) })
+	t.Run("apache", func(t *testing.T) {
+		broker, registryURL := apachetest.Start(t)
+		migrate(t, startOn(t, broker, registryURL))
+	})
+}
+
+func migrate(t *testing.T, r *rig) {
 	r.send(v1, r.trades(v1, 200)...)
 	if converted, skipped := r.drain(convert.Up); converted != 200 || skipped != 0 {
 		t.Errorf("up: %d converted, %d left out", converted, skipped)
