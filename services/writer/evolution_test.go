@@ -74,12 +74,12 @@ func TestAnUnknownSchemaIDIsBadOnlyAfterItsTime(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, false)
 	s.start(Config{FlushInterval: 50 * time.Millisecond, UnknownSchemaWait: 3 * time.Second})
+	began := time.Now()
 	s.produce("raw-trades", "A", registry.AppendWireHeader(nil, 4711))
 	// A record of another topic, whole and well.
 	f := records.Frame{Kind: records.FrameData, Venue: "kraken", Feed: "kraken-0", Payload: []byte("{}")}
 	s.produce("raw-trades", "B", f.AppendAvro(registry.AppendWireHeader(nil, must[int](t)(s.schemas.ID(t.Context(), "raw-frames-value")))))
 	s.flush()
-	began := time.Now()
 	s.awaitRows("dead_letters", 2)
 	s.checkLetters(map[string]string{"A": deadletters.UnknownSchema, "B": deadletters.UnknownSchema})
 	if waited := time.Since(began); waited < 3*time.Second {

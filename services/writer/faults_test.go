@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -43,7 +44,12 @@ func (s *stack) spawn(instance string) *process {
 	if err := p.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { p.kill() })
+	s.t.Cleanup(func() {
+		p.kill()
+		if s.t.Failed() {
+			s.t.Logf("writer %d said:\n%s", p.command.Process.Pid, p.output)
+		}
+	})
 	return p
 }
 
@@ -61,13 +67,22 @@ func TestAWriterThatIsKilledAgainAndAgainLosesAndDoublesNothing(t *testing.T) {
 
 func killedAgainAndAgain(t *testing.T, s *stack) {
 	total := 0
-	for range 6 {
+	more := func() {
+		s.trades(total, 400)
+		total += 400
+		time.Sleep(30 * time.Millisecond)
+	}
+	for i := range 6 {
+		before, _ := s.count("raw_trades")
 		p := s.spawn("a")
-		until := time.Now().Add(1500 * time.Millisecond)
-		for time.Now().Before(until) {
-			s.trades(total, 400)
-			total += 400
-			time.Sleep(20 * time.Millisecond)
+		s.await(fmt.Sprintf("rows of writer %d", i), func() bool {
+			more()
+			rows, _ := s.count("raw_trades")
+			return rows > before
+		})
+		// The kill comes under load, at no particular moment.
+		for range 7 * i {
+			more()
 		}
 		p.kill()
 	}

@@ -41,6 +41,18 @@ type stack struct {
 	contracts  []contract.Contract
 	server     *clickhousetest.Server
 	log        *slog.Logger
+	writers    []*Writer // that run in this process
+}
+
+// states is what the writers say of themselves, for a failure.
+func (s *stack) states() string {
+	text := ""
+	for i, w := range s.writers {
+		for _, p := range w.products {
+			text += fmt.Sprintf("\nwriter %d, %s: %v", i, p.topic, p.ready())
+		}
+	}
+	return text
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -152,13 +164,16 @@ func (s *stack) createTable(c contract.Contract) {
 	}
 }
 
+// patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
+const patience = 2 * time.Minute
+
 // await waits for something that another process or goroutine brings about.
 func (s *stack) await(what string, done func() bool) {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !done() {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: not within 30 s", what)
+			s.t.Fatalf("%s: not within %s%s", what, patience, s.states())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -189,6 +204,7 @@ func (s *stack) start(config Config) (*Writer, func()) {
 		store.Close()
 	}
 	s.t.Cleanup(stop)
+	s.writers = append(s.writers, w)
 	return w, stop
 }
 
@@ -220,7 +236,7 @@ func (s *stack) produce(topic, key string, value []byte) {
 
 func (s *stack) flush() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	if err := s.producer.Flush(ctx); err != nil {
 		s.t.Fatal(err)
@@ -247,6 +263,11 @@ func (s *stack) count(table string) (rows, distinct int) {
 func (s *stack) awaitRows(table string, want int) {
 	s.t.Helper()
 	rows, distinct := 0, 0
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("%s: %d rows, %d distinct, want %d", table, rows, distinct, want)
+		}
+	}()
 	s.await(fmt.Sprintf("%d rows in %s", want, table), func() bool {
 		rows, distinct = s.count(table)
 		return distinct >= want
