@@ -54,6 +54,11 @@ func TestAViewJoinsTwoMajorVersions(t *testing.T) {
 		t.Errorf("rows of the view:\n%s", d)
 	}
 
+	// A question for one symbol must find it in both tables by their keys.
+	if explained := run("EXPLAIN indexes = 1 SELECT count() FROM " + view + " WHERE venue = 'v' AND symbol = 's'"); strings.Count(explained, "(venue in [") != 2 || strings.Count(explained, "(symbol in [") != 2 {
+		t.Errorf("the view hides the tables' keys:\n%s", explained)
+	}
+
 	for name, c := range map[string]struct{ by, want string }{
 		"another query":   {"CREATE OR REPLACE VIEW " + view + " AS SELECT venue, symbol FROM raw_trades_v2", "query: "},
 		"another offset":  {"CREATE OR REPLACE VIEW " + view + " AS " + strings.Replace(p.Steps[0].SQL[strings.Index(p.Steps[0].SQL, "SELECT"):], "[0, 7,", "[0, 8,", 1), "[0, 8, 0, 0, 0, 0, 0, 0, 0,"},

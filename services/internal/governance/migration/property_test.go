@@ -78,8 +78,10 @@ func (g *generator) enum(t *rapid.T) made {
 	write := func(all []string, name string) string {
 		return fmt.Sprintf(`{"type":"enum","name":%q,"symbols":[%s],"default":"A"}`, name, strings.Join(all, ","))
 	}
-	return made{write(symbols, name), write(append(rapid.Permutation(symbols).Draw(t, "symbols"), `"D"`), "v2."+name), nil,
-		func(t *rapid.T) []byte { return long(int64(rapid.IntRange(0, 2).Draw(t, "symbol"))) }}
+	return made{
+		write(symbols, name), write(append(rapid.Permutation(symbols).Draw(t, "symbols"), `"D"`), "v2."+name), nil,
+		func(t *rapid.T) []byte { return long(int64(rapid.IntRange(0, 2).Draw(t, "symbol"))) },
+	}
 }
 
 // rescaled numbers have room in the later version.
@@ -87,8 +89,10 @@ func rescaled(t *rapid.T, kind string, at [2]string) made {
 	rule := []string{fmt.Sprintf("rescale: {field: %q}", at[1])}
 	switch kind {
 	case "time":
-		return made{`{"type":"long","logicalType":"timestamp-millis"}`, `{"type":"long","logicalType":"timestamp-micros"}`, rule,
-			func(t *rapid.T) []byte { return long(rapid.Int64Range(-1e12, 1e12).Draw(t, "millis")) }}
+		return made{
+			`{"type":"long","logicalType":"timestamp-millis"}`, `{"type":"long","logicalType":"timestamp-micros"}`, rule,
+			func(t *rapid.T) []byte { return long(rapid.Int64Range(-1e12, 1e12).Draw(t, "millis")) },
+		}
 	case "width":
 		return made{`"int"`, `"long"`, rule, simple[`"int"`]}
 	}
