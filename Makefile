@@ -76,8 +76,8 @@ register-schemas: build ## Register the schemas, their sinks' columns first: SCH
 	@bin/streamforge schemas register || [ $$? -eq 2 ]
 
 .PHONY: new-consumer
-new-consumer: build ## A program that reads data products: NAME=momentum TOPICS=raw-trades KIND=python|go [OWNER=team]
-	@bin/streamforge new consumer --topics='$(TOPICS)' --kind='$(or $(KIND),python)' $(if $(OWNER),--owner='$(OWNER)') -- '$(NAME)'
+new-consumer: build ## A program that reads data products: NAME=momentum TOPICS=raw-trades KIND=python|go [OWNER=team] [REGENERATE=1]
+	@bin/streamforge new consumer $(if $(REGENERATE),--regenerate) --topics='$(TOPICS)' --kind='$(or $(KIND),python)' $(if $(OWNER),--owner='$(OWNER)') -- '$(NAME)'
 
 .PHONY: tail
 tail: build ## A topic's records, live and decoded: TOPIC=raw-trades FILTER='symbol=BTC-USDT' LAST=10

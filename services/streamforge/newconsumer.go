@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,10 @@ type newConsumerCommand struct {
 	Name   string `arg:"" help:"Its name: its folder below services/ and its consumer group."`
 	Topics string `name:"topics" env:"TOPICS" help:"Topics to read, separated by commas: raw-trades or raw-trades,feed-gaps."`
 	Kind   string `name:"kind" env:"KIND" default:"python" help:"Its language: go or python."`
-	Owner  string `name:"owner" env:"OWNER" help:"The team that answers for it; default: git config streamforge.owner, else user.name."`
-	Root   string `name:"root" type:"existingdir" help:"The working tree; default: the one that this folder is in."`
+	Owner  string `name:"owner" env:"OWNER" help:"The team that answers for it; default: git config streamforge.owner, else a name of that form made of user.name."`
+	// Regenerate is after a schema has changed.
+	Regenerate bool   `name:"regenerate" help:"Of a consumer that exists, write the events' types, their samples and the pinned schemas anew, and nothing else."`
+	Root       string `name:"root" type:"existingdir" help:"The working tree; default: the one that this folder is in."`
 }
 
 // Run is the command.
@@ -34,13 +37,16 @@ func (n *newConsumerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	owner := n.Owner
-	if owner == "" {
-		owner = gitConfig(ctx, root, "streamforge.owner", "user.name")
-	}
 	catalog, err := scaffold.Load(root, schemaVersions(ctx, root))
 	if err != nil {
 		return err
+	}
+	if n.Regenerate {
+		return regenerate(catalog, n.Name)
+	}
+	owner := cmp.Or(n.Owner, gitConfig(ctx, root, "streamforge.owner"))
+	if person := gitConfig(ctx, root, "user.name"); owner == "" && person != "" {
+		owner = scaffold.Team(person)
 	}
 	request := scaffold.Request{Name: n.Name, Topics: scaffold.SplitTopics(n.Topics), Kind: scaffold.Kind(n.Kind), Owner: owner}
 	files, err := catalog.Files(request)
@@ -57,8 +63,43 @@ func (n *newConsumerCommand) Run(ctx context.Context) error {
 	return nil
 }
 
+// regenerate brings a consumer's generated files to the schemas as they are now.
+func regenerate(catalog *scaffold.Catalog, name string) error {
+	request, files, err := catalog.Regenerated(name)
+	if err != nil {
+		return err
+	}
+	changed, err := scaffold.Overwrite(catalog.Root, files)
+	if err != nil {
+		return err
+	}
+	if len(changed) == 0 {
+		fmt.Printf("%s is made from the schemas as they are: nothing changed\n", name)
+		return nil
+	}
+	for _, path := range changed {
+		fmt.Println("  " + path)
+	}
+	fmt.Printf("\nnext:  raise schemaVersion in contracts/consumers/%s.yaml, and add there what it reads now\n%s", name, testOf(request))
+	return nil
+}
+
+// testOf is how a consumer's test is run.
+func testOf(r scaffold.Request) string {
+	if r.Kind == scaffold.Python {
+		return fmt.Sprintf("       cd services/%s && .venv/bin/python -m pytest\n", r.Name)
+	}
+	return fmt.Sprintf("       go test ./services/%s\n", r.Name)
+}
+
 // nextSteps is what to copy now.
 func nextSteps(r scaffold.Request) string {
+	return programSteps(r) + fmt.Sprintf(`       bin/streamforge codeowners                 its declarations are %s's to review
+later: make new-consumer NAME=%s REGENERATE=1   its types anew, when a schema has a field more
+`, r.Owner, r.Name)
+}
+
+func programSteps(r scaffold.Request) string {
 	if r.Kind == scaffold.Python {
 		return fmt.Sprintf(`
 next:  cd services/%[1]s

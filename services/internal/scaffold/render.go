@@ -81,6 +81,11 @@ func (c *Catalog) Files(r Request) ([]File, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
+	return c.files(r)
+}
+
+// files makes all files of a request that is in order.
+func (c *Catalog) files(r Request) ([]File, error) {
 	m, err := c.model(r)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/streamforge/streamforge/services/internal/contract"
 )
 
 // Kind is the language of a new consumer.
@@ -57,8 +59,8 @@ func (r Request) check(c *Catalog) error {
 	}
 	if strings.TrimSpace(r.Owner) == "" {
 		fail("nobody owns it: say OWNER=<team>, or once for all `git config streamforge.owner <team>`")
-	} else if strings.ContainsAny(r.Owner, "\n\r") {
-		fail("owner %q: one line, please", r.Owner)
+	} else if !contract.IsTeam(r.Owner) {
+		fail("owner %q: a team's name is lower-case words of letters and digits, joined by hyphens, as code owners have it: try OWNER=%s", r.Owner, Team(r.Owner))
 	}
 	errs = append(errs, r.checkTopics(c)...)
 	return errors.Join(errs...)
@@ -88,6 +90,26 @@ func SplitTopics(text string) []string {
 
 // suggestName makes a name of the rule out of what was written.
 func suggestName(name string) string {
+	suggestion := strings.TrimLeft(slug(name), "-0123456789")
+	if len(suggestion) > maxNameLength {
+		suggestion = strings.TrimRight(suggestion[:maxNameLength], "-")
+	}
+	if !namePattern.MatchString(suggestion) {
+		return "momentum"
+	}
+	return suggestion
+}
+
+// Team makes a team's name out of what somebody is called; "my-team" where nothing of it can stand in one.
+func Team(name string) string {
+	if s := slug(name); contract.IsTeam(s) {
+		return s
+	}
+	return "my-team"
+}
+
+// slug joins the words of a name by hyphens, in lower case; what is no letter or digit of ASCII parts words.
+func slug(name string) string {
 	var out strings.Builder
 	for i, r := range name {
 		switch {
@@ -102,13 +124,5 @@ func suggestName(name string) string {
 			out.WriteByte('-')
 		}
 	}
-	words := strings.FieldsFunc(strings.TrimLeft(out.String(), "-0123456789"), func(r rune) bool { return r == '-' })
-	suggestion := strings.Join(words, "-")
-	if len(suggestion) > maxNameLength {
-		suggestion = strings.TrimRight(suggestion[:maxNameLength], "-")
-	}
-	if !namePattern.MatchString(suggestion) {
-		return "momentum"
-	}
-	return suggestion
+	return strings.Join(strings.FieldsFunc(out.String(), func(r rune) bool { return r == '-' }), "-")
 }

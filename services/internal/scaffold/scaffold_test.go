@@ -64,6 +64,7 @@ func TestWhatIsWrongWithARequestIsToldWithTheRemedy(t *testing.T) {
 		{"several wrong", func(r *scaffold.Request) { r.Topics = []string{"trades", "quotes"} }, []string{`"trades"`, `"quotes"`}},
 		{"kind", func(r *scaffold.Request) { r.Kind = "rust" }, []string{"KIND=go or KIND=python"}},
 		{"owner", func(r *scaffold.Request) { r.Owner = " " }, []string{"OWNER=", "git config"}},
+		{"an owner that is no team", func(r *scaffold.Request) { r.Owner = "Data Science" }, []string{`"Data Science"`, "OWNER=data-science"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(scaffold.Go, "raw-trades")

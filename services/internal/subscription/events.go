@@ -2,8 +2,10 @@ package subscription
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 
 	twmb "github.com/twmb/avro"
@@ -69,17 +71,54 @@ func (c *Codec[T]) Append(dst []byte, value *T) ([]byte, error) {
 	return dst, nil
 }
 
-// exactDecimals lets a decimal of the platform's scale be the platform's exact type; the library offers others a *big.Rat.
+// exactDecimals lets a decimal of the platform's scale be the platform's exact type; others are the library's *big.Rat.
 func exactDecimals() twmb.SchemaOpt {
-	return twmb.NewCustomType("decimal",
+	exact := twmb.NewCustomType("decimal",
 		func(d market.Decimal, _ *twmb.SchemaNode) ([]byte, error) {
 			// AppendAvro writes the length first, which the library adds itself; it is below 64, so one byte.
 			return d.AppendAvro(nil)[1:], nil
 		},
-		func(content []byte, schema *twmb.SchemaNode) (market.Decimal, error) {
-			if schema.Scale != market.Scale || schema.Precision > market.Precision {
-				return market.Decimal{}, twmb.ErrSkipCustomType
-			}
+		func(content []byte, _ *twmb.SchemaNode) (market.Decimal, error) {
 			return market.DecimalFromAvro(content)
 		})
+	// A type of one's own takes the place of the library's for every decimal, whatever Go type it is written from.
+	ours, theirs := exact.Encode, exact.Decode
+	exact.GoType = nil
+	exact.Encode = func(value any, schema *twmb.SchemaNode) (any, error) {
+		switch v := value.(type) {
+		case market.Decimal:
+			return ours(v, schema)
+		case *big.Rat:
+			return fraction(v, schema)
+		case big.Rat:
+			return fraction(&v, schema)
+		}
+		return value, nil
+	}
+	exact.Decode = func(value any, schema *twmb.SchemaNode) (any, error) {
+		if content, ok := value.([]byte); ok && !ofThePlatform(schema) {
+			return twmb.RatFromBytes(content, schema.Scale), nil
+		}
+		return theirs(value, schema)
+	}
+	return exact
+}
+
+// ofThePlatform says whether market.Decimal holds every decimal of a schema.
+func ofThePlatform(schema *twmb.SchemaNode) bool {
+	return schema.Scale == market.Scale && schema.Precision <= market.Precision
+}
+
+// fraction writes a decimal as the library does where nothing takes its place.
+func fraction(r *big.Rat, schema *twmb.SchemaNode) ([]byte, error) {
+	plain, err := twmb.Parse(fmt.Sprintf(`{"type":"bytes","logicalType":"decimal","precision":%d,"scale":%d}`, schema.Precision, schema.Scale))
+	if err != nil {
+		return nil, err
+	}
+	body, err := plain.AppendEncode(nil, r)
+	if err != nil {
+		return nil, err
+	}
+	_, prefix := binary.Varint(body)
+	return body[prefix:], nil
 }
