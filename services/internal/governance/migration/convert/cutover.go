@@ -127,8 +127,13 @@ func (l *logs) place(ctx context.Context, c Cluster, p *Pair, cut *CutOver, begi
 				return err
 			}
 			at, err := place(ctx, begin[i], l.fromLog[i], l.toLog[i], l.downDone[i])
-			// A group that has gone on in the later version is never taken back.
-			m.At = max(at, m.Was)
+			if err != nil {
+				return err
+			}
+			// A group that is there, or has gone on from there, stays where it is.
+			if m.At = m.Was; m.Was < at {
+				m.At, err = firstAt(ctx, l.toLog[i], at)
+			}
 			return err
 		})
 	}

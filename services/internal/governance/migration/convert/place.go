@@ -3,7 +3,7 @@ package convert
 import "context"
 
 // place is where a group that has read the earlier version's partition up to stopped, not included, goes on in the later
-// version's: at the first record there that it has not read. What it has read there are the records made from one before
+// version's: behind the last record there that it has read, so that the next one is the first that it has not. What it has read there are the records made from one before
 // stopped, and those from which one before stopped was made. downDone is up to where the later version has been converted
 // down, negative where nothing has.
 func place(ctx context.Context, stopped int64, from, to partitionLog, downDone int64) (int64, error) {
@@ -34,12 +34,10 @@ func place(ctx context.Context, stopped int64, from, to partitionLog, downDone i
 			}
 		}
 		if !up.converted() && !down.converted() {
-			if at, err = untold(ctx, stopped, from, to, downDone); err != nil {
-				return 0, err
-			}
+			return untold(ctx, stopped, from, to, downDone)
 		}
 	}
-	return firstAt(ctx, to, at)
+	return at, nil
 }
 
 // lastDown looks for the last record before hi that was converted down, window by window, until one holds anything, or until
