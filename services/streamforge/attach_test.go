@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
 	"github.com/streamforge/streamforge/services/streamforge/processtest"
@@ -29,7 +30,7 @@ import (
 // TestAttachingToARunningPlatform is what somebody does who meets a running platform: looks at a topic, leads a row back to
 // the venue's bytes, and makes a consumer of their own.
 func TestAttachingToARunningPlatform(t *testing.T) {
-	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+	onBothStacks(t, func(t *testing.T, kind string) {
 		s := processtest.Start(t, kind, "--symbols", "12")
 		s.AwaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
 		t.Run("tail", func(t *testing.T) { tailShowsRecords(t, s) })
@@ -145,7 +146,7 @@ func produce(t *testing.T, s *processtest.Stack, topic string, value []byte) kaf
 			t.Fatal(d.Err)
 		}
 		return d
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the broker does not answer within a minute")
 		return kafka.Delivery{}
 	}
@@ -227,7 +228,7 @@ func consumes(t *testing.T, command *exec.Cmd, metrics func() string) {
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	handled := regexp.MustCompile(`streamforge_subscription_events_total\{[^}]*topic="raw-trades"[^}]*\} (\S+)`)
-	processtest.Await(t, "events", 90*time.Second, func() error {
+	processtest.Await(t, "events", patience, func() error {
 		select {
 		case err := <-ended:
 			ended <- err
@@ -256,7 +257,7 @@ func consumes(t *testing.T, command *exec.Cmd, metrics func() string) {
 		if err != nil || !strings.Contains(log.String(), "first event") {
 			t.Errorf("%v\n%s", err, log.String())
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		_ = command.Process.Kill()
 		t.Errorf("the consumer does not end within a minute\n%s", log.String())
 	}
@@ -298,15 +299,18 @@ func newPythonConsumer(t *testing.T, s *processtest.Stack, tree *processtest.Tre
 	if output := tree.Run(service, nil, python, "-m", "pytest", "-q", "-p", "no:cacheprovider"); !strings.Contains(output, " passed") || strings.Contains(output, "skipped") {
 		t.Errorf("pytest says\n%s", output)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := port.Reserve(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	defer listen.Release()
+	_, number, err := net.SplitHostPort(listen.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
 	command := exec.Command(python, "-m", "order_flow_consumer")
-	command.Dir, command.Env = folder, processtest.Environment(append(s.Addresses(), fmt.Sprintf("METRICS_PORT=%d", port), "no_proxy=*")...)
-	consumes(t, command, func() string { return fmt.Sprintf("http://127.0.0.1:%d/metrics", port) })
+	command.Dir, command.Env = folder, processtest.Environment(append(s.Addresses(), "METRICS_PORT="+number, "no_proxy=*")...)
+	consumes(t, command, func() string { return "http://" + listen.Address() + "/metrics" })
 	read := tree.Run(service, s.Addresses(), python, "-c", `
 from decimal import Decimal
 from order_flow_consumer import follow, history, last

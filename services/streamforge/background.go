@@ -93,7 +93,7 @@ func (f *superviseFlags) arguments() []string {
 }
 
 // upPatience bounds the start of the whole stack; the Apache parts take the longest.
-const upPatience = 2 * time.Minute
+const upPatience = 4 * time.Minute
 
 // awaitUp returns when the supervisor says that everything is up. One that does not get there is ended: nothing stays in
 // the background of which a person has been told that it failed.

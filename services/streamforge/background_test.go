@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/streamforge/processtest"
@@ -18,6 +17,7 @@ import (
 
 // TestWhateverIsKilledComesBack kills every part and program of a running stack: status says so, and what came back.
 func TestWhateverIsKilledComesBack(t *testing.T) {
+	t.Parallel()
 	s := processtest.Start(t, localstack.Embedded, "--symbols", "8")
 	s.AwaitRows(50, "SELECT count() FROM raw_trades")
 	for _, names := range [][]string{{"clickhouse", "registry"}, {"broker"}, {"writer", "parser", "venue-simulator", "loader"}} {
@@ -28,7 +28,7 @@ func TestWhateverIsKilledComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		processtest.Await(t, strings.Join(names, ", ")+" to be back", time.Minute, func() error {
+		processtest.Await(t, strings.Join(names, ", ")+" to be back", patience, func() error {
 			status := s.Status()
 			for _, name := range names {
 				was, _ := before.Program(name)
@@ -62,8 +62,20 @@ func TestWhateverIsKilledComesBack(t *testing.T) {
 	flows(s)
 }
 
+// awaitHealth waits until status says that everything is well: one question has a short patience, which a busy machine uses up.
+func awaitHealth(t *testing.T, s *processtest.Stack) {
+	t.Helper()
+	processtest.Await(t, "everything to be well", patience, func() error {
+		if status := s.Status(); !status.Healthy {
+			return fmt.Errorf("%+v", status.Programs)
+		}
+		return nil
+	})
+}
+
 // TestTwoAtOnceAreOne starts two stacks in one folder at the same moment: one runs, and the other touches nothing.
 func TestTwoAtOnceAreOne(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, localstack.Embedded)
 	s := processtest.New(t, processtest.Config{})
 	s.Guard()
@@ -85,9 +97,7 @@ func TestTwoAtOnceAreOne(t *testing.T) {
 			t.Errorf("the one that came late says\n%s", outputs[i])
 		}
 	}
-	if status := s.Status(); !status.Healthy {
-		t.Errorf("not well: %+v", status)
-	}
+	awaitHealth(t, s)
 	if out, err := s.Command("demo", "--duration", "soon").CombinedOutput(); err == nil {
 		t.Errorf("%s", out)
 	}
@@ -96,6 +106,7 @@ func TestTwoAtOnceAreOne(t *testing.T) {
 // TestAStackOnAnothersParts replaces each part by its address, one after another: status knows whose it is, and the
 // rows and records of an earlier run are none of the next one's.
 func TestAStackOnAnothersParts(t *testing.T) {
+	t.Parallel()
 	other := processtest.Start(t, localstack.Embedded, "--no-pipeline").Status()
 	for _, c := range []struct {
 		part, variable string
@@ -113,7 +124,8 @@ func TestAStackOnAnothersParts(t *testing.T) {
 				}
 			}
 			s := processtest.StartWith(t, processtest.Config{Env: []string{c.variable}}, localstack.Embedded, "--no-pipeline")
-			if p, _ := s.Status().Program(c.part); !p.External || !p.Healthy || p.PID != 0 {
+			awaitHealth(t, s)
+			if p, _ := s.Status().Program(c.part); !p.External || p.PID != 0 {
 				t.Errorf("%+v", p)
 			}
 		})

@@ -15,6 +15,7 @@ import (
 // TestAVenueThatSendsGarbage: frames that are none become dead letters, untouched and with the reason; a frame of 100 MB
 // becomes a gap; and everything else goes on.
 func TestAVenueThatSendsGarbage(t *testing.T) {
+	t.Parallel()
 	s := processtest.Start(t, localstack.Embedded, "--symbols", "8")
 	s.AwaitRows(50, "SELECT count() FROM raw_trades")
 
@@ -22,7 +23,7 @@ func TestAVenueThatSendsGarbage(t *testing.T) {
 		s.Fault(`{"kind":"garbage","rate":0.01,"count":15}`)
 		s.AwaitRows(15, "SELECT count() FROM dead_letters WHERE status = 'FAILED' AND error_class = 'bad-frame'")
 		// A letter holds the record untouched: the frame of the same coordinates, behind the wire format's five bytes.
-		processtest.Await(t, "every letter's frame", time.Minute, func() error {
+		processtest.Await(t, "every letter's frame", patience, func() error {
 			answer, err := s.Query(`SELECT count(), countIf(endsWith(ifNull(l.value, ''), f.payload)), countIf(l.error = '')
 				FROM dead_letters l JOIN raw_frames f ON f._topic_id = l.topic_id AND f._partition = l.partition AND f._offset = l.offset FORMAT TSV`)
 			if err == nil && answer != "15\t15\t0" {
@@ -35,7 +36,7 @@ func TestAVenueThatSendsGarbage(t *testing.T) {
 
 	t.Run("100 MB", func(t *testing.T) {
 		s.Fault(`{"kind":"giant","venue":"kraken","count":1}`)
-		processtest.Await(t, "a gap for every symbol of the connection", time.Minute, func() error {
+		processtest.Await(t, "a gap for every symbol of the connection", patience, func() error {
 			answer, err := s.Query("SELECT uniqExact(symbol) FROM feed_gaps WHERE venue = 'kraken' AND reason = 'FRAME_TOO_LARGE' FORMAT TSV")
 			if err == nil && answer != "8" {
 				err = fmt.Errorf("%s of 8 symbols", answer)
@@ -57,9 +58,7 @@ func TestAVenueThatSendsGarbage(t *testing.T) {
 			t.Errorf("%s was started %d times", name, n)
 		}
 	}
-	if status := s.Status(); !status.Healthy {
-		t.Errorf("not everything is well: %+v", status.Programs)
-	}
+	awaitHealth(t, s)
 }
 
 // flows waits until every venue's trades, received from now on, are rows.

@@ -7,7 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
+
+// patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
+const patience = 2 * time.Minute
 
 // TestItBuildsWithoutCgo: a pull request's check needs no C compiler, and half a minute less.
 func TestItBuildsWithoutCgo(t *testing.T) {

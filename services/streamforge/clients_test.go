@@ -29,7 +29,7 @@ import (
 // TestRealClients lets the tools that people have at hand loose on a running stack, unmodified: whoever attaches to a
 // data product does so with these, not with our packages.
 func TestRealClients(t *testing.T) {
-	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+	onBothStacks(t, func(t *testing.T, kind string) {
 		s := processtest.Start(t, kind, "--symbols", "12")
 		s.AwaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
 		at := s.Status()
@@ -182,7 +182,7 @@ func curlQueries(t *testing.T, at processtest.Status) {
 		processtest.Cannot(t, "curl: %v", err)
 	}
 	curl := func(arguments ...string) string {
-		return strings.TrimSuffix(runTool(t, "", "curl", append([]string{"--silent", "--show-error", "--max-time", "30"}, arguments...)...), "\n")
+		return strings.TrimSuffix(runTool(t, "", "curl", append([]string{"--silent", "--show-error", "--max-time", "120"}, arguments...)...), "\n")
 	}
 	var rows int
 	if _, err := fmt.Sscan(curl(at.ClickHouse+"/?query=SELECT%20count()%20FROM%20raw_trades"), &rows); err != nil || rows < 100 {
@@ -224,7 +224,7 @@ func readmeTrace(t *testing.T) string {
 // runTool runs a foreign program, which must succeed, and returns its standard output.
 func runTool(t *testing.T, input, name string, arguments ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, name, arguments...)
 	command.Env = append(os.Environ(), "PYTHONWARNINGS=ignore", "PYTHONDONTWRITEBYTECODE=1")
@@ -294,7 +294,7 @@ func installPython(ctx context.Context, name string, packages []string) (string,
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*patience)
 	defer cancel()
 	for _, line := range [][]string{
 		{"python3", "-m", "venv", dir},

@@ -15,6 +15,7 @@ import (
 // A recording in which every fourth frame cannot be read is played to its end all the same: each bad frame is a dead
 // letter, each book event among them a gap as well, and nothing else is lost.
 func TestADamagedRecordingIsPlayedToItsEnd(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	var lines []string
 	for i := range 400 {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/streamforge/processtest"
@@ -20,20 +19,21 @@ import (
 // when there is space again, and what was acknowledged must be there, also after the broker has read its disk anew;
 // what was not is named by a GAP.
 func TestAFullDisk(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, localstack.Embedded)
 	disk := smallDisk(t, "256m")
 	s := processtest.StartWith(t, processtest.Config{Dir: disk}, localstack.Embedded, "--symbols", "8")
 	s.AwaitRows(50, "SELECT count() FROM raw_trades")
 
 	ballast := fill(t, disk)
-	processtest.Await(t, "the writer to say that the disk is full", time.Minute, func() error {
+	processtest.Await(t, "the writer to say that the disk is full", patience, func() error {
 		writer, _ := s.Status().Program("writer")
 		if writer.Healthy || !strings.Contains(writer.Detail, "not enough space: free or add disk") {
 			return errors.New("it says " + writer.Detail)
 		}
 		return nil
 	})
-	processtest.Await(t, "the loader to say that the broker does not take its records", time.Minute, func() error {
+	processtest.Await(t, "the loader to say that the broker does not take its records", patience, func() error {
 		if log := s.Log("loader"); !strings.Contains(log, "see its log, and whether its disk is full") {
 			return errors.New(log)
 		}
@@ -43,12 +43,7 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	flows(s)
-	processtest.Await(t, "everything to be well again", time.Minute, func() error {
-		if status := s.Status(); !status.Healthy {
-			return errors.New("not well")
-		}
-		return nil
-	})
+	awaitHealth(t, s)
 	s.AwaitRows(1, "SELECT count() FROM raw_frames WHERE kind = 'GAP' AND payload LIKE '%lost%'")
 
 	// What the broker has acknowledged must be on its disk: it reads that anew, and no offset is given twice.
@@ -56,7 +51,7 @@ func TestAFullDisk(t *testing.T) {
 	flows(s)
 	// Positions that the broker could not write down are read again, so a record may be two rows; but never is there a
 	// hole, nor an offset that stands for two records.
-	processtest.Await(t, "every record of raw-frames to be in the table", time.Minute, func() error {
+	processtest.Await(t, "every record of raw-frames to be in the table", patience, func() error {
 		broken, err := s.Query(`SELECT _partition, uniqExact(_offset), max(_offset) + 1, uniqExact(_offset, feed, loader_epoch, sequence, payload) FROM raw_frames
 			GROUP BY _partition HAVING uniqExact(_offset) != max(_offset) + 1 OR uniqExact(_offset, feed, loader_epoch, sequence, payload) != uniqExact(_offset) FORMAT TSV`)
 		if err == nil && broken != "" {

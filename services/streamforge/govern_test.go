@@ -58,7 +58,7 @@ func embeddedParts(t *testing.T) governedParts {
 			t.Error(err)
 		}
 	})
-	processtest.Await(t, "the registry", 20*time.Second, server.Ready)
+	processtest.Await(t, "the registry", patience, server.Ready)
 	p.registry = server.URL()
 	return p
 }
@@ -198,6 +198,7 @@ func (p governedParts) killedAt(t *testing.T, step int, want map[string][]string
 
 // TestApplyKilledAtEveryStepEndsTheSame kills the real program before each of its steps, and after the last.
 func TestApplyKilledAtEveryStepEndsTheSame(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	want, steps := embeddedParts(t).uninterrupted(t)
 	for step := 1; step <= steps+1; step++ {
@@ -209,6 +210,7 @@ func TestApplyKilledAtEveryStepEndsTheSame(t *testing.T) {
 
 // TestApplyKilledEndsTheSameOnApache is the same at five of the steps, on one stack that is emptied in between.
 func TestApplyKilledEndsTheSameOnApache(t *testing.T) {
+	t.Parallel()
 	brokers, registryURL := apachetest.Start(t)
 	fresh := func(t *testing.T) governedParts {
 		p := governedParts{brokers, registryURL, clickhousetest.Start(t) + "/" + clickhousetest.Database(t)}
@@ -228,7 +230,7 @@ func TestApplyKilledEndsTheSameOnApache(t *testing.T) {
 
 // empty takes everything away that apply made in Kafka and in the registry.
 func (p governedParts) empty(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	admin, err := kafka.NewAdmin(kafka.ClientConfig{BootstrapServers: p.kafka})
 	if err != nil {
@@ -269,6 +271,7 @@ func (p governedParts) empty(t *testing.T) {
 
 // TestPlanAndApplyAsAScriptSeesThem: exit statuses, JSON, and a plan that was kept in a file.
 func TestPlanAndApplyAsAScriptSeesThem(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	p := embeddedParts(t)
 	expect := func(want int, arguments ...string) string {
@@ -333,6 +336,7 @@ func TestPlanAndApplyAsAScriptSeesThem(t *testing.T) {
 // TestRegisteringWithARegistryBehindTLS is `make register-schemas` against somebody's registry, with a certificate of their
 // own authority and basic authentication.
 func TestRegisteringWithARegistryBehindTLS(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	p := embeddedParts(t)
 	target, err := url.Parse(p.registry)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/internal/localstack/port"
 	"github.com/streamforge/streamforge/services/internal/market/capture"
 	"github.com/streamforge/streamforge/services/internal/market/venue/all"
 )
@@ -151,12 +151,12 @@ func (p *pipeline) tolerance(name string) []string {
 }
 
 func (p *pipeline) startSimulator(ctx context.Context) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	// Held until this process ends: a simulator that is started again must find it.
+	listen, err := port.Reserve(0)
 	if err != nil {
 		return err
 	}
-	p.simulator = listener.Addr().String()
-	listener.Close()
+	p.simulator = listen.Address()
 	args := []string{"--listen", p.simulator, "--ledger", p.ledger()}
 	if p.source.replay != "" {
 		args = append(args, "--source", "replay", "--replay", p.source.replay, "--speed", p.source.speed)
@@ -323,7 +323,7 @@ func (p *pipeline) drain(ctx context.Context, lag func(context.Context, string) 
 }
 
 // settlePatience bounds the wait for open transactions: a killed producer's ends after ten seconds.
-const settlePatience = 20 * time.Second
+const settlePatience = time.Minute
 
 func (p *pipeline) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settlePatience)
@@ -331,21 +331,24 @@ func (p *pipeline) settle(ctx context.Context) error {
 	return p.settled(ctx)
 }
 
-// receivedPatience bounds the wait for the loader to have taken in what the simulator sent; a frame that a fault dropped
-// on the way never comes.
-const receivedPatience = 3 * time.Second
+// receivedPatience bounds the wait for the loader to take in more of what the simulator sent; a frame that a fault dropped on
+// the way never comes.
+const receivedPatience = 4 * time.Second
 
 // awaitReceived waits until the loader has counted all that was sent: a REST body that is still on its way when the loader
 // is told to end would be missing without being lost by anybody.
 func (p *pipeline) awaitReceived(ctx context.Context, totals simulatorTotals) {
-	ctx, cancel := context.WithTimeout(ctx, receivedPatience)
-	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	most, since := int64(-1), time.Now()
+	for time.Since(since) < receivedPatience {
 		kinds := scrapeBy(ctx, p.stack.HTTP("loader"), "streamforge_loader_records_total", "kind")
-		if int64(kinds["FRAME"]+kinds["REST_SNAPSHOT"]) >= totals.Frames+totals.RESTSnapshots {
+		received := int64(kinds["FRAME"] + kinds["REST_SNAPSHOT"])
+		if received >= totals.Frames+totals.RESTSnapshots {
 			return
+		}
+		if received > most {
+			most, since = received, time.Now()
 		}
 		select {
 		case <-ctx.Done():

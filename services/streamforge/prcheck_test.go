@@ -325,7 +325,7 @@ func TestTryBreakingInterrupted(t *testing.T) {
 			if err := command.Start(); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			ended := make(chan error, 1)
 			go func() { ended <- command.Wait() }()

@@ -16,6 +16,19 @@ import (
 	"github.com/streamforge/streamforge/services/streamforge/processtest"
 )
 
+// onBothStacks is processtest.OnBothStacks with both stacks at the same time, beside other tests: most of it is waiting.
+func onBothStacks(t *testing.T, test func(t *testing.T, kind string)) {
+	t.Helper()
+	t.Parallel()
+	for _, kind := range []string{localstack.Embedded, localstack.Apache} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			processtest.Require(t, kind)
+			test(t, kind)
+		})
+	}
+}
+
 // figures runs a command that ends with a line of figures, `name: a=1 b=2`, and returns them. Whatever the command
 // prints belongs to a failure's report.
 func figures(t *testing.T, name string, arguments ...string) (map[string]int64, string) {
@@ -43,7 +56,7 @@ func figures(t *testing.T, name string, arguments ...string) (map[string]int64, 
 }
 
 func TestTheDemoProvesThatNothingIsLost(t *testing.T) {
-	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+	onBothStacks(t, func(t *testing.T, kind string) {
 		f, output := figures(t, "demo", "demo", "--stack", kind, "--duration", "5s", "--symbols", "20")
 		if f["lost"] != 0 || f["duplicated"] != 0 || f["dead_letters"] != 0 || f["frames"] == 0 || f["trades"] == 0 || f["orderbook_updates"] == 0 || f["rows"] < f["frames"] {
 			t.Fatalf("%v\n%s", f, output)
@@ -68,6 +81,7 @@ var recordings = []struct {
 }
 
 func TestEveryRecordingComesThroughByteForByte(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	folder := capturesFolder(t)
 	for _, r := range recordings {
@@ -102,7 +116,7 @@ func capturesFolder(t *testing.T) string {
 // TestKillingLosesNothing: what entered raw-frames is in the products exactly once and in ClickHouse, and a restart of
 // the loader leaves a GAP. The campaign of a minute is `make chaos`.
 func TestKillingLosesNothing(t *testing.T) {
-	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+	onBothStacks(t, func(t *testing.T, kind string) {
 		f, output := figures(t, "chaos", "chaos", "--stack", kind, "--kill", "loader,parser,writer", "--every", "2s", "--duration", "20s", "--symbols", "20")
 		t.Log(output)
 		if f["kills"] == 0 || f["lost"] != 0 || f["duplicated"] != 0 || f["silent"] != 0 || f["gaps"] == 0 {
@@ -113,6 +127,7 @@ func TestKillingLosesNothing(t *testing.T) {
 
 // TestAClickHouseThatIsAwayHoldsNobodyUp: loader and parser go on, the lag grows, and is worked off afterwards.
 func TestAClickHouseThatIsAwayHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	processtest.Require(t, "embedded")
 	f, output := figures(t, "chaos", "chaos", "--outage", "clickhouse", "--outage-for", "10s", "--symbols", "20")
 	t.Log(output)
@@ -127,7 +142,7 @@ func TestAClickHouseThatIsAwayHoldsNobodyUp(t *testing.T) {
 // TestKillingThePartsLosesNothing: the registry and ClickHouse on both stacks; the broker on Apache Kafka alone, because
 // the embedded one does not keep the state of producers over a kill -9 (its README says so).
 func TestKillingThePartsLosesNothing(t *testing.T) {
-	processtest.OnBothStacks(t, func(t *testing.T, kind string) {
+	onBothStacks(t, func(t *testing.T, kind string) {
 		parts := "registry,clickhouse"
 		if kind == localstack.Apache {
 			parts = "broker,clickhouse,registry"

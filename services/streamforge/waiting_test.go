@@ -23,6 +23,7 @@ import (
 // TestProgramsWithoutTheirSurroundings starts programs where something is missing: what is away is waited for, and
 // /readyz says what and where; what is not there (a schema, a topic) is refused at once, with the command that makes it.
 func TestProgramsWithoutTheirSurroundings(t *testing.T) {
+	t.Parallel()
 	s := processtest.Start(t, localstack.Embedded, "--no-pipeline")
 	at := s.Status()
 	here := []string{"KAFKA_BOOTSTRAP_SERVERS=" + at.Kafka, "SCHEMA_REGISTRY_URL=" + at.Registry, "CLICKHOUSE_URL=" + at.ClickHouse}
@@ -48,7 +49,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				p := startProgram(t, c.program, append(here, c.variable), c.arguments...)
-				processtest.Await(t, "/readyz to say why", time.Minute, func() error {
+				processtest.Await(t, "/readyz to say why", patience, func() error {
 					answer, err := p.ask("/readyz")
 					if err == nil {
 						return errors.New("it is ready")
@@ -93,7 +94,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 	loader := startProgram(t, "loader", here, "--config", feeds)
 	loaderSays := func(says string) {
 		t.Helper()
-		processtest.Await(t, "the loader to say "+says, time.Minute, func() error {
+		processtest.Await(t, "the loader to say "+says, patience, func() error {
 			if answer, err := loader.ask("/readyz"); err == nil || !strings.Contains(answer, says) {
 				return fmt.Errorf("it says %q, %v", answer, err)
 			}
@@ -105,7 +106,7 @@ func TestProgramsWithoutTheirSurroundings(t *testing.T) {
 	s.Run("apply")
 	loaderSays("connecting to ws://127.0.0.1:1")
 	p := startProgram(t, "parser", here)
-	processtest.Await(t, "the parser to be ready", time.Minute, func() error {
+	processtest.Await(t, "the parser to be ready", patience, func() error {
 		_, err := p.ask("/readyz")
 		return err
 	})
@@ -116,7 +117,7 @@ func refuses(t *testing.T, p *startedProgram, words ...string) {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatalf("it still runs:\n%s", p.output())
 	}
 	found := errorsOf(p.output())
@@ -185,7 +186,7 @@ func (p *startedProgram) stop() error {
 	select {
 	case <-p.ended:
 		return p.err
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return errors.New("it does not end within a minute of SIGTERM")
 	}
 }

@@ -102,7 +102,7 @@ type Config struct {
 	Revoke bool
 	// DDL says for which kind of ClickHouse the SQL is meant.
 	DDL ddl.Options
-	// SettleTimeout is how long Apply waits until a cluster shows what it was told; 0 means 30 seconds. Brokers and replicas
+	// SettleTimeout is how long Apply waits until a cluster shows what it was told; 0 means 90 seconds. Brokers and replicas
 	// answer before every one of them knows.
 	SettleTimeout time.Duration
 }
@@ -166,7 +166,7 @@ func New(config Config, deps Deps) (*Governance, error) {
 		return nil, problems
 	}
 	if config.SettleTimeout == 0 {
-		config.SettleTimeout = 30 * time.Second
+		config.SettleTimeout = 90 * time.Second
 	}
 	return &Governance{config: config, deps: deps}, nil
 }

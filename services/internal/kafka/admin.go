@@ -16,7 +16,7 @@ import (
 )
 
 // adminTimeout bounds one question to the cluster when the caller's context does not.
-const adminTimeout = 30 * time.Second
+const adminTimeout = 15 * time.Second
 
 // TopicDescription is a topic as the cluster has it.
 type TopicDescription struct {

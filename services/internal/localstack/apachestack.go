@@ -50,6 +50,6 @@ func (s *Stack) startApicurio(ctx context.Context) error {
 func (s *Stack) launchJava(ctx context.Context, name string, command apache.Command, ready func(context.Context) error, ports ...*port.Reservation) error {
 	return s.launch(ctx, Spec{
 		Name: name, Path: command.Path, Args: command.Args, Env: command.Env,
-		LogFile: s.LogFile(name), Ready: ready, Ports: ports, StartTimeout: javaStart, StopTimeout: 20 * time.Second,
+		LogFile: s.LogFile(name), Ready: ready, Ports: ports, StartTimeout: javaStart, StopTimeout: partStop,
 	})
 }

@@ -127,6 +127,13 @@ func (s *Stack) progress(format string, args ...any) {
 // partStart bounds the start of an embedded part or a program on a busy machine: what cannot start says so by ending.
 const partStart = 90 * time.Second
 
+// partStop and drainTimeout bound the end of a part and a program's drain on a busy machine: what is killed before it is through
+// leaves work to its successor, and here there may be none.
+const (
+	partStop     = time.Minute
+	drainTimeout = time.Minute
+)
+
 // part is the Spec of an embedded part: a hidden command of the streamforge binary itself.
 func (s *Stack) part(name string, listen *port.Reservation, args ...string) Spec {
 	return Spec{
@@ -135,7 +142,7 @@ func (s *Stack) part(name string, listen *port.Reservation, args ...string) Spec
 		LogFile:      s.LogFile(name),
 		Ports:        []*port.Reservation{listen},
 		StartTimeout: partStart,
-		StopTimeout:  15 * time.Second,
+		StopTimeout:  partStop,
 	}
 }
 
@@ -201,13 +208,13 @@ func (s *Stack) program(ctx context.Context, name, path string, args, env []stri
 	address := listen.Address()
 	spec := Spec{
 		Name: name, Path: path, Args: args,
-		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, OneArena}, env),
+		Env:          slices.Concat(s.addresses.Environment(), []string{"HTTP_ADDRESS=" + address, "DRAIN_TIMEOUT=" + drainTimeout.String(), OneArena}, env),
 		LogFile:      s.LogFile(name),
 		Ready:        answers("http://" + address + ask),
 		Ended:        s.config.Ended,
 		Ports:        []*port.Reservation{listen},
 		StartTimeout: partStart,
-		StopTimeout:  40 * time.Second,
+		StopTimeout:  drainTimeout + 10*time.Second,
 	}
 	p, err := Launch(ctx, spec)
 	if err != nil {

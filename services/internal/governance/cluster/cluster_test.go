@@ -128,7 +128,7 @@ func startRegistry(t *testing.T, brokers string) string {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); server.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); server.Ready() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(server.Ready())
 		}

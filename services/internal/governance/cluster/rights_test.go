@@ -127,7 +127,7 @@ func provenRights(t *testing.T, address string, administrator kafka.ClientConfig
 }
 
 // patience bounds one attempt: a client that is refused says so at once, one that is not has its record by then.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // write one record and wait for its end.
 func write(t *testing.T, client kafka.ClientConfig, topic string) error {
@@ -250,7 +250,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // awaitPlan plans until the plan is as expected: a cluster shows some moments later what it acknowledged.
 func awaitPlan(t *testing.T, g *governance.Governance, expected func(governance.Plan) bool) governance.Plan {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		p := plan(t, g)
 		if expected(p) {
 			return p
