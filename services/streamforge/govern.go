@@ -149,9 +149,9 @@ const embeddedRetentionBytes = 256 << 20
 
 // openDriver connects to ClickHouse for DDL and asks it once, so that an address that is wrong is told as such.
 func openDriver(ctx context.Context, address string) (driver.Conn, error) {
-	options, err := clickhouse.ParseDSN(address)
+	options, err := driverOptions(address)
 	if err != nil {
-		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://user:password@host:8123/database", withoutPassword(address), err)
+		return nil, err
 	}
 	connection, err := clickhouse.Open(options)
 	if err != nil {
@@ -164,6 +164,22 @@ func openDriver(ctx context.Context, address string) (driver.Conn, error) {
 		return nil, clickHouseAway(strings.Join(options.Addr, ", "), err)
 	}
 	return connection, nil
+}
+
+// ddlPatience bounds one statement. MATERIALIZE COLUMN answers when every row has been rewritten; the driver's own five minutes
+// would end an apply on a large table each time anew, and the rewriting would begin again with the next.
+const ddlPatience = 24 * time.Hour
+
+// driverOptions reads an address for DDL; a read_timeout in it is its owner's word.
+func driverOptions(address string) (*clickhouse.Options, error) {
+	options, err := clickhouse.ParseDSN(address)
+	if err != nil {
+		return nil, fmt.Errorf("CLICKHOUSE_URL %q: %w; it is http://host:8123 or http://user:password@host:8123/database", withoutPassword(address), err)
+	}
+	if options.ReadTimeout == 0 {
+		options.ReadTimeout = ddlPatience
+	}
+	return options, nil
 }
 
 // clickHouseAway says that no ClickHouse answers. The driver's and net/http's own words repeat the whole URL, with the
