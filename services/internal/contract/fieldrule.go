@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -64,10 +65,32 @@ func (d *decoder) fieldRules(f Field, options wireOptions, at string) {
 		case bound == nil:
 		case *bound < least || *bound > most:
 			d.fail(pointer+"/"+name, "no value could violate it, or none could keep it", "field %s: %s %g is outside of what %s holds", f.Name, name, *bound, f.PhysicalType)
+		case boundDigits(*bound) > maxBoundDigits:
+			d.fail(pointer+"/"+name, fmt.Sprintf("write at most %d digits: more would be rounded on the way", maxBoundDigits), "field %s has %s %g", f.Name, name, *bound)
 		case f.LogicalType == "integer" && *bound != math.Trunc(*bound):
 			d.fail(pointer+"/"+name, "write a whole number", "field %s is an integer and has %s %g", f.Name, name, *bound)
 		}
 	}
+}
+
+// forbidsNull tells of a field that is required by a rule that services carry out, whether or not its schema lets it be null.
+func (f Field) forbidsNull() bool { return f.Required && f.OnViolation != "" }
+
+// orForbid is the other way out for a field that is required in the contract and nullable in the schema.
+func orForbid(nullable bool) string {
+	if nullable {
+		return ", or add onViolation: services then see that it is not null"
+	}
+	return ""
+}
+
+// maxBoundDigits are the digits that a float64 keeps of any number.
+const maxBoundDigits = 15
+
+// boundDigits counts the digits that a bound has from its first to its last that is not 0.
+func boundDigits(bound float64) int {
+	mantissa, _, _ := strings.Cut(strconv.FormatFloat(math.Abs(bound), 'e', -1, 64), "e")
+	return len(strings.Replace(mantissa, ".", "", 1))
 }
 
 // rangeOf the numbers that a physical type holds.

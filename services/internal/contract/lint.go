@@ -267,8 +267,11 @@ func (a *agreement) fields(prefix, pointer string, have []Field, want []avroFiel
 
 func (a *agreement) field(prefix string, f Field, w avroField) {
 	name := prefix + f.Name
-	if f.Required == w.nullable {
-		a.fail(f.pointer, fmt.Sprintf("write required: %v", !w.nullable), "field %s is required: %v, in %s it is %s", name, f.Required, a.schemaPath, nullability(w.nullable))
+	if f.Required == w.nullable && !f.forbidsNull() {
+		a.fail(f.pointer, fmt.Sprintf("write required: %v%s", !w.nullable, orForbid(w.nullable)), "field %s is required: %v, in %s it is %s", name, f.Required, a.schemaPath, nullability(w.nullable))
+	}
+	if sink := a.contract.Sink; w.nullable && f.Required && sink != nil && f.Column.NullAs == nil && slices.Contains(append([]string{sink.TimeColumn}, sink.OrderBy...), name) {
+		a.fail(f.pointer, "choose another, or give it clickhouse.nullAs", "the table is ordered or partitioned by %s, which is nullable in %s", name, a.schemaPath)
 	}
 	a.inside(name, f, w)
 }
@@ -289,7 +292,7 @@ func (a *agreement) inside(name string, f Field, w avroField) {
 	case w.items != nil && f.Items == nil:
 		a.fail(f.pointer, "add items: {logicalType: "+w.items.logicalType+", physicalType: "+w.items.physicalTypes[0]+"}", "field %s is an array without items", name)
 	case w.items != nil:
-		if f.Items.Required == w.items.nullable {
+		if f.Items.Required == w.items.nullable && !f.Items.forbidsNull() {
 			a.fail(f.Items.pointer, fmt.Sprintf("write required: %v", !w.items.nullable), "the items of %s are required: %v, in %s they are %s", name, f.Items.Required, a.schemaPath, nullability(w.items.nullable))
 		}
 		a.inside(name+"[]", *f.Items, *w.items)

