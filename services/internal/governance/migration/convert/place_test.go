@@ -135,3 +135,34 @@ func TestRetentionLosesAGroupNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestPlacesThatAreFarOrUntold: what random logs seldom hold.
+func TestPlacesThatAreFarOrUntold(t *testing.T) {
+	run := func(first, n int64, source func(offset int64) int64) (entries []entry) {
+		for o := first; o < first+n; o++ {
+			entries = append(entries, entry{o, source(o)})
+		}
+		return entries
+	}
+	own := func(int64) int64 { return native }
+	log := func(first, end int64, entries ...entry) *memoryLog { return &memoryLog{first, end, entries} }
+	for name, c := range map[string]struct {
+		from, to          *memoryLog
+		stopped, downDone int64
+		want              int64
+	}{
+		// One of each, converted; then thousands that have no counterpart.
+		"behind thousands of dead letters":                           {log(0, 3002, append([]entry{{0, native}, {1, 1}}, run(2, 3000, own)...)...), log(0, 2, entry{0, 0}, entry{1, native}), 3002, 2, 2},
+		"far before the switch":                                      {log(0, 10_000, append(run(0, 100, own), run(100, 9900, func(o int64) int64 { return o })...)...), log(0, 10_000, append(run(0, 100, func(o int64) int64 { return o }), run(100, 9900, own)...)...), 50, 10_000, 50},
+		"nothing before it is kept, the next one was converted down": {log(10, 12, entry{10, 7}, entry{11, 8}), log(5, 9, run(5, 4, own)...), 10, 9, 7},
+		"nothing before it is kept, the next one is its own":         {log(10, 11, entry{10, native}), log(4, 5, entry{4, 10}), 10, -1, 4},
+		"nothing is kept of what was converted down":                 {log(10, 10), log(5, 9, run(5, 4, own)...), 10, 8, 8},
+		"nothing is kept, nothing was converted down":                {log(10, 10), log(5, 9, run(5, 4, own)...), 10, -1001, 5},
+		"both are empty": {log(0, 0), log(0, 0), 0, -1001, 0},
+	} {
+		got, err := place(t.Context(), c.stopped, c.from, c.to, c.downDone)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %d, %v; want %d", name, got, err, c.want)
+		}
+	}
+}
