@@ -219,6 +219,48 @@ func TestPrometheusScrapesEveryProgram(t *testing.T) {
 	}
 }
 
+// TestAlertsAreMountedAndNameWhatProgramsTell: an alert on a metric that nobody has never fires.
+func TestAlertsAreMountedAndNameWhatProgramsTell(t *testing.T) {
+	var config struct {
+		RuleFiles []string `yaml:"rule_files"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "prometheus/prometheus.yaml")), &config); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range config.RuleFiles {
+		if !slices.ContainsFunc(project(t).Services["prometheus"].Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Target == file && strings.HasSuffix(v.Source, "/prometheus/"+filepath.Base(file))
+		}) {
+			t.Errorf("%s is not mounted", file)
+		}
+		var alerts struct {
+			Groups []struct {
+				Name  string
+				Rules []struct {
+					Alert, Expr, For    string
+					Labels, Annotations map[string]string
+				}
+			}
+		}
+		if err := yaml.UnmarshalWithOptions([]byte(read(t, "prometheus/"+filepath.Base(file))), &alerts, yaml.Strict()); err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range alerts.Groups {
+			for _, r := range group.Rules {
+				if r.Alert == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || !slices.ContainsFunc(toldMetrics, func(m string) bool { return strings.Contains(r.Expr, m) }) {
+					t.Errorf("%+v", r)
+				}
+			}
+		}
+	}
+	if len(config.RuleFiles) == 0 {
+		t.Error("no alerts")
+	}
+}
+
+// toldMetrics are those that alerts may rest on; the tests of the programs hold their names.
+var toldMetrics = []string{"streamforge_rule_violations_total", "streamforge_(parser|subscription|writer)_blocked"}
+
 func TestTheLoadersFeedsAreOnesThatTheSimulatorServes(t *testing.T) {
 	var config struct {
 		Feeds []struct {
