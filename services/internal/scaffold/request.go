@@ -35,8 +35,8 @@ const maxNameLength = 40
 
 var namePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
-// reserved are names of services/ that are no programs.
-var reserved = []string{"internal"}
+// reserved are names that no program can have below services/: the shared rooms, and what the go tool passes over.
+var reserved = []string{"internal", "testdata", "vendor"}
 
 // check says all that is wrong with the request by itself and against what there is, each with the remedy.
 func (r Request) check(c *Catalog) error {

@@ -58,6 +58,7 @@ func TestWhatIsWrongWithARequestIsToldWithTheRemedy(t *testing.T) {
 		{"a group's name", func(r *scaffold.Request) { r.Name = "loader" }, []string{"contracts/consumers/loader.yaml", "market-data"}},
 		{"a prefix of another's transactional ids", func(r *scaffold.Request) { r.Name = "parser-two" }, []string{"would begin with parser-two-", "those of parser with parser-"}},
 		{"the shared rooms' name", func(r *scaffold.Request) { r.Name = "internal" }, []string{"no program's folder"}},
+		{"a name that the go tool passes over", func(r *scaffold.Request) { r.Name = "vendor" }, []string{"no program's folder"}},
 		{"no topic", func(r *scaffold.Request) { r.Topics = nil }, []string{"TOPICS=raw-trades", "feed-gaps"}},
 		{"unknown topic", func(r *scaffold.Request) { r.Topics = []string{"raw_trade"} }, []string{`"raw_trade" has no contract`, "raw-trades is meant", "raw-orderbooks"}},
 		{"twice", func(r *scaffold.Request) { r.Topics = []string{"raw-trades", "raw-trades"} }, []string{"raw-trades stands twice"}},
