@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
@@ -25,12 +26,17 @@ func (s *stack) awaitReady(r *running, text string) {
 }
 
 func TestTheContractSetsTheDeadLetterRate(t *testing.T) {
-	s := &stack{contracts: []contract.Contract{{ID: topicFrames, DeadLetterRate: 0.25}}}
+	all := must[[]contract.Contract](t)(contract.Load(contracts.FS))
+	for i := range all {
+		if all[i].ID == topicFrames {
+			all[i].DeadLetterRate = 0.25
+		}
+	}
 	for _, c := range []struct {
 		flag *float64
 		want float64
 	}{{nil, 0.25}, {new(0.5), 0.5}, {new(0.0), 0}} {
-		r := must[*Service](t)(New(Config{DeadLetterRate: c.flag}, Deps{Contracts: s.contracts, Metrics: noMetrics()}))
+		r := must[*Service](t)(New(Config{DeadLetterRate: c.flag}, Deps{Contracts: all, Metrics: noMetrics()}))
 		r.admin.Close()
 		if r.limit != c.want {
 			t.Errorf("limit %v, want %v", r.limit, c.want)

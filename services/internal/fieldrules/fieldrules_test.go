@@ -83,13 +83,16 @@ func TestWhatBreaksTheRulesOfTheProductsIsNamed(t *testing.T) {
 	}{
 		"a trade": {"raw-trades", trade(fine, fine), nil},
 		"a trade for nothing": {"raw-trades", trade(market.Decimal{}, fine), []string{
-			"price is 0, which breaks rule price:minimum 0.000000000000000001 of contract raw-trades"}},
+			"price is 0, which breaks rule price:minimum 0.000000000000000001 of contract raw-trades",
+		}},
 		"a trade of less than nothing": {"raw-trades", trade(market.NewDecimal(-5, 1), market.NewDecimal(-1, 18)), []string{
 			"price is -0.5, which breaks rule price:minimum 0.000000000000000001 of contract raw-trades",
-			"quantity is -0.000000000000000001, which breaks rule quantity:minimum 0 of contract raw-trades"}},
+			"quantity is -0.000000000000000001, which breaks rule quantity:minimum 0 of contract raw-trades",
+		}},
 		"a book": {"raw-orderbooks", book(3, fine), nil},
 		"a level for nothing": {"raw-orderbooks", book(3, market.Decimal{}), []string{
-			"bids[2].price is 0, which breaks rule bids[].price:minimum 0.000000000000000001 of contract raw-orderbooks"}},
+			"bids[2].price is 0, which breaks rule bids[].price:minimum 0.000000000000000001 of contract raw-orderbooks",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, err := compiled(t, c.product).Check(c.body, nil)

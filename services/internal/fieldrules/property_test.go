@@ -346,15 +346,6 @@ func (o oracle) number(d *drawn, f *contract.Field, v any, rule, path string) {
 	}
 }
 
-func marshal(t testing.TB, v any) string {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 func TestACheckerFindsWhatASlowOracleFinds(t *testing.T) {
 	broken, kept := 0, 0
 	rapid.Check(t, func(t *rapid.T) {

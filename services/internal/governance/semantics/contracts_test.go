@@ -102,6 +102,10 @@ func fieldPromiseEdits() []fieldEdit {
 		{"a milder consequence", rule.FieldRuleLoosened, func(t *rapid.T, b, n *contract.Field) {
 			b.OnViolation, n.OnViolation = "block", rapid.SampledFrom([]string{"", "divert", "count"}).Draw(t, "is")
 		}},
+		{"null is allowed", rule.FieldRuleLoosened, func(t *rapid.T, b, n *contract.Field) {
+			b.OnViolation = rapid.SampledFrom([]string{"count", "divert", "block"}).Draw(t, "action")
+			b.Required, n.Required, n.OnViolation = true, false, b.OnViolation
+		}},
 		{"a quality rule away", rule.QualityLoosened, func(_ *rapid.T, b, n *contract.Field) {
 			b.Quality, n.Quality = []string{`{"metric":"nullValues","mustBe":0}`}, nil
 		}},

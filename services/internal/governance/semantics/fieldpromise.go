@@ -155,6 +155,10 @@ func (c *comparison) fieldRules(path string, was, is contract.Field) {
 	if was.Maximum != nil && (is.Maximum == nil || *is.Maximum > *was.Maximum) {
 		add("maximum", bound(was.Maximum), bound(is.Maximum))
 	}
+	// A rule against null, which the schema need not have.
+	if was.Required && was.OnViolation != "" && !is.Required {
+		add("required", "true", "false")
+	}
 	from, to := orCount(was.OnViolation), orCount(is.OnViolation)
 	if slices.Index(consequences, to) < slices.Index(consequences, from) {
 		add("onViolation", from, to)
