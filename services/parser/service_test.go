@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/contracts"
+	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/deadletters"
 	"github.com/streamforge/streamforge/services/internal/kafka"
