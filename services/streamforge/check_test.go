@@ -13,13 +13,32 @@ import (
 // patience bounds waits for what a quiet machine does in a second or two; it is there for what never comes.
 const patience = 2 * time.Minute
 
-// TestItBuildsWithoutCgo: a pull request's check needs no C compiler, and half a minute less.
+// TestItBuildsWithoutCgo: a pull request's check needs no C compiler, and no client of HTTP either, whose compilation a
+// newcomer's first try would wait for.
 func TestItBuildsWithoutCgo(t *testing.T) {
 	t.Parallel()
-	command := exec.Command("go", "build", "-o", filepath.Join(t.TempDir(), "streamforge"), ".")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
+	offline := filepath.Join(t.TempDir(), "streamforge")
+	withoutCgo := func(name string, args ...string) (string, error) {
+		command := exec.Command(name, args...)
+		command.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := command.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := withoutCgo("go", "build", "-o", offline, "."); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	needs, err := withoutCgo("go", "list", "-deps", ".")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, needs)
+	}
+	for need := range strings.Lines(needs) {
+		switch need = strings.TrimSpace(need); need {
+		case "net/http", "crypto/tls", "github.com/prometheus/client_golang/prometheus", "google.golang.org/protobuf/proto":
+			t.Errorf("the offline program is built with %s", need)
+		}
+	}
+	if out, err := withoutCgo(offline, "schemas", "check", "--against", "registry"); err == nil || !strings.Contains(out, "make build") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
