@@ -43,8 +43,13 @@ func (f Faults) String() string {
 		name string
 		n    int
 	}{
-		{"crashes of writers", f.Crashes}, {"crashes of ClickHouse", f.ServerCrashes}, {"expulsions", f.Expiries},
-		{"cut connections", f.LostAnswers}, {"changed decodings", f.Flips}, {"topics made anew", f.Recreations}, {"early horizons", f.Horizons},
+		{"crashes of writers", f.Crashes},
+		{"crashes of ClickHouse", f.ServerCrashes},
+		{"expulsions", f.Expiries},
+		{"cut connections", f.LostAnswers},
+		{"changed decodings", f.Flips},
+		{"topics made anew", f.Recreations},
+		{"early horizons", f.Horizons},
 		{"bad records", len(f.Bad)},
 	} {
 		if part.n > 0 {
