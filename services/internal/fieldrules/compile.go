@@ -151,7 +151,11 @@ func (k *compiler) items(o op, s *avro.Schema, f *contract.Field, path string) (
 	if err != nil {
 		return nil, err
 	}
-	return []step{{op: o, body: body, ruled: anyRuled(body), n: minimal(body)}}, nil
+	least := minimal(body)
+	if o == opMap {
+		least = 1 // Its keys.
+	}
+	return []step{{op: o, body: body, ruled: anyRuled(body), n: least}}, nil
 }
 
 // union compiles what a contract says about the one type that a union has besides null; what is inside a union of several

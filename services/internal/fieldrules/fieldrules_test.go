@@ -195,6 +195,18 @@ func TestARecordWithinItselfIsFollowedWithinABound(t *testing.T) {
 	}
 }
 
+// The values of a map may take no bytes; its keys do.
+func TestTheKeysOfAMapOfNothingArePassedBy(t *testing.T) {
+	c := contract.Contract{ID: "p", Fields: []contract.Field{{Name: "m", Required: true, OnViolation: "count"}, {Name: "v", Maximum: pointer(1)}}}
+	checker, err := Compile(c, `{"type":"record","name":"R","fields":[{"name":"m","type":["null",{"type":"map","values":"null"}]},{"name":"v","type":"int"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := checker.Check([]byte{2, 2, 6, 'k', 'e', 'y', 0, 4}, nil); err != nil || len(found) != 1 || found[0].Value != "2" {
+		t.Error(found, err)
+	}
+}
+
 func TestDecimalsOfAnyLengthAreComparedLikeTheNumbersThatTheyAre(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(name string) (*big.Int, []byte) {
