@@ -244,6 +244,9 @@ func (c *Consumer) rebalance(code rdkafka.Code, low []rdkafka.Partition) {
 	parts := highPartitions(low)
 	var err error
 	switch {
+	case code == rdkafka.AssignPartitions && c.closing:
+		// librdkafka 2.13.0 tells of an assignment that waited when the group was left, and of its revocation next. To answer the
+		// first ends the group's state machine, and whatever is asked of it in the second is never answered: Close would hang.
 	case code == rdkafka.AssignPartitions:
 		err = c.onAssign(parts, low)
 	case code == rdkafka.RevokePartitions:

@@ -312,3 +312,29 @@ func killUnderLoad(t *testing.T, c *cluster, kills, n int) {
 	_ = child.Wait()
 	checkDoubled(t, c.all(out), n)
 }
+
+// A stop may come at any moment of a rebalance: also when the group has assigned partitions that this member has not been told of yet.
+func TestAProcessorThatHasJustBegunEnds(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	in, out := c.topic("in", 64), c.topic("out", 64)
+	for i := range 40 {
+		p, err := NewProcessor(c.client, ProcessorConfig{Group: c.prefix + "g", Topics: []string{in}, TransactionalID: c.prefix + "x"}, told(t), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(i) * 5 * time.Millisecond
+		ctx, cancel := contextFor(t, after)
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx, double(out)) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("stopped after %s: %v", after, err)
+			}
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("stopped after %s, it has not ended", after)
+		}
+		cancel()
+	}
+}
