@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,19 +58,32 @@ func (u *upCommand) Run(ctx context.Context, cli *commandLine) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(supervisorLog(dir))
+	// Two that are started at once have one log until the lock tells which of them runs: each appends, and reads what came since.
+	if log, err := os.Stat(supervisorLog(dir)); err == nil && log.Size() > maxSupervisorLog {
+		if err := os.Truncate(supervisorLog(dir), 0); err != nil {
+			return err
+		}
+	}
+	log, err := os.OpenFile(supervisorLog(dir), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	before, err := log.Stat()
+	if err != nil {
+		return err
+	}
 	child := exec.Command(self, append([]string{"--dir", cli.Dir, "--cache-dir", cli.CacheDir, "supervise"}, u.arguments()...)...)
 	child.Stdout, child.Stderr = log, log
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {
 		return fmt.Errorf("starting the supervisor: %w", err)
 	}
-	return awaitUp(ctx, dir, child)
+	return awaitUp(ctx, dir, child, before.Size())
 }
+
+// maxSupervisorLog is the size in bytes beyond which the log of earlier runs is not kept.
+const maxSupervisorLog = 1 << 20
 
 func supervisorLog(dir string) string { return filepath.Join(dir, "supervisor.log") }
 
@@ -96,8 +110,8 @@ func (f *superviseFlags) arguments() []string {
 const upPatience = 4 * time.Minute
 
 // awaitUp returns when the supervisor says that everything is up. One that does not get there is ended: nothing stays in
-// the background of which a person has been told that it failed.
-func awaitUp(ctx context.Context, dir string, child *exec.Cmd) error {
+// the background of which a person has been told that it failed. logFrom is where its lines begin in the log, in bytes.
+func awaitUp(ctx context.Context, dir string, child *exec.Cmd, logFrom int64) error {
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
 	patience := time.NewTimer(upPatience)
@@ -107,7 +121,8 @@ func awaitUp(ctx context.Context, dir string, child *exec.Cmd) error {
 	for {
 		select {
 		case <-ended:
-			return errors.New(lastComplaint(dir))
+			lines, complains := supervisorSaid(dir, logFrom)
+			return errors.New(cmp.Or(complains, lines[len(lines)-1]))
 		case <-ctx.Done():
 			fmt.Println("interrupted: ending what has been started")
 			_ = child.Process.Signal(syscall.SIGTERM)
@@ -129,14 +144,19 @@ func awaitUp(ctx context.Context, dir string, child *exec.Cmd) error {
 // complaint is how a failed command begins its last line.
 const complaint = "streamforge: "
 
-// lastComplaint is the last line of the supervisor's log.
-func lastComplaint(dir string) string {
+// supervisorSaid are the lines of the supervisor's log behind an offset, and the last complaint among them, if there is one.
+func supervisorSaid(dir string, from int64) (lines []string, complains string) {
 	text, err := os.ReadFile(supervisorLog(dir))
 	if err != nil {
-		return err.Error()
+		return []string{err.Error()}, ""
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.TrimPrefix(lines[len(lines)-1], complaint)
+	lines = strings.Split(strings.TrimSpace(string(text[min(from, int64(len(text))):])), "\n")
+	for _, line := range slices.Backward(lines) {
+		if said, ok := strings.CutPrefix(line, complaint); ok {
+			return lines, said
+		}
+	}
+	return lines, ""
 }
 
 // superviseCommand is what up starts: it holds the children until it is told to end.
@@ -182,6 +202,10 @@ func (d *downCommand) Run(ctx context.Context, cli *commandLine) error {
 	if pid <= 0 {
 		return fmt.Errorf("%s is in use, but not by whom; the process that has %s.lock open is the one to end", dir, dir)
 	}
+	from := int64(0)
+	if log, err := os.Stat(supervisorLog(dir)); err == nil {
+		from = log.Size()
+	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("telling the supervisor %d to end: %w", pid, err)
 	}
@@ -196,8 +220,8 @@ func (d *downCommand) Run(ctx context.Context, cli *commandLine) error {
 			_, runs = localstack.Holder(dir)
 		}
 	}
-	if text, err := os.ReadFile(supervisorLog(dir)); err == nil && strings.Contains(string(text), "\n"+complaint) {
-		return errors.New("down, but not without a fault: " + lastComplaint(dir))
+	if _, complains := supervisorSaid(dir, from); complains != "" {
+		return errors.New("down, but not without a fault: " + complains)
 	}
 	fmt.Println("drained and down")
 	return nil
