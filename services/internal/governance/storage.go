@@ -125,14 +125,26 @@ func (g *Governance) compareWords(p *Plan, c contract.Contract, spec ddl.Spec, h
 			}
 		}
 	}
+	deadline := false
 	for _, part := range parts {
 		word, rest, _ := strings.Cut(part, " ")
+		name, _, _ := strings.Cut(rest, " ")
 		switch word {
 		case "CONSTRAINT":
+			if name == ddl.DeadlineConstraint {
+				deadline = true
+				continue
+			}
 			p.note(KindTable, spec.Table, "constraint %s, which no contract says: it refuses rows; it is left alone", rest)
 		case "INDEX", "PROJECTION":
 			p.note(KindTable, spec.Table, "%s %s, which no contract says; it is left alone", strings.ToLower(word), rest)
 		}
+	}
+	if !deadline {
+		p.step(Step{
+			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: "constraint " + ddl.DeadlineConstraint, From: "none", To: "an insert past its token's deadline is refused",
+			What: "add constraint " + ddl.DeadlineConstraint, SQL: ddl.AddDeadline(spec, g.config.DDL),
+		})
 	}
 	return nil
 }

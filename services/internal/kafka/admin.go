@@ -138,6 +138,30 @@ next:
 	return errors.Join(errs...)
 }
 
+// TopicID asks for the id of a topic; one that was deleted and made again has another. It asks for nothing else, for who
+// has to know it often.
+func (a *Admin) TopicID(ctx context.Context, topic string) (id [16]byte, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	result, err := a.admin.DescribeTopics(ctx, ck.NewTopicCollectionOfTopicNames([]string{topic}))
+	if err != nil {
+		return id, a.adminError("asking for the id of topic "+topic, err)
+	}
+	for _, t := range result.TopicDescriptions {
+		if t.Error.Code() != ck.ErrNoError {
+			return id, a.adminError("asking for the id of topic "+topic, t.Error)
+		}
+		id = idOf(t.TopicID)
+	}
+	return id, nil
+}
+
+func idOf(u ck.UUID) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], uint64(u.GetMostSignificantBits()))
+	binary.BigEndian.PutUint64(id[8:], uint64(u.GetLeastSignificantBits()))
+	return id
+}
+
 // Describe topics; those that do not exist are absent from the result.
 func (a *Admin) Describe(ctx context.Context, topics ...string) (map[string]TopicDescription, error) {
 	described := map[string]TopicDescription{}
@@ -158,9 +182,7 @@ func (a *Admin) Describe(ctx context.Context, topics ...string) (map[string]Topi
 		if t.Error.Code() != ck.ErrNoError {
 			return nil, a.adminError("describing topic "+t.Name, t.Error)
 		}
-		d := TopicDescription{Name: t.Name, Partitions: len(t.Partitions), Configs: map[string]string{}, Overrides: map[string]string{}}
-		binary.BigEndian.PutUint64(d.ID[:8], uint64(t.TopicID.GetMostSignificantBits()))
-		binary.BigEndian.PutUint64(d.ID[8:], uint64(t.TopicID.GetLeastSignificantBits()))
+		d := TopicDescription{Name: t.Name, ID: idOf(t.TopicID), Partitions: len(t.Partitions), Configs: map[string]string{}, Overrides: map[string]string{}}
 		if len(t.Partitions) > 0 {
 			d.ReplicationFactor = len(t.Partitions[0].Replicas)
 		}

@@ -57,14 +57,10 @@ func CreateSpec(spec Spec, schemaText string, options Options) (string, error) {
 		b.WriteString(" ON CLUSTER " + QuoteName(options.Cluster))
 	}
 	b.WriteString("\n(\n")
-	for i, c := range columns {
-		b.WriteString("    " + c.Definition())
-		if i < len(columns)-1 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('\n')
+	for _, c := range columns {
+		b.WriteString("    " + c.Definition() + ",\n")
 	}
-	b.WriteString(")\n")
+	b.WriteString("    CONSTRAINT " + DeadlineConstraint + " CHECK " + deadlineCheck + "\n)\n")
 	spec.writeEngine(&b, options)
 	return b.String(), nil
 }

@@ -510,8 +510,18 @@ void sf_txn_begin(sf_handle *h, sf_error *e) { put_error(rd_kafka_begin_transact
 void sf_txn_offsets(sf_handle *h, sf_handle *consumer, sf_partition *parts, size_t count, int timeout_ms, sf_error *e) {
   rd_kafka_topic_partition_list_t *list = list_of(parts, count);
   rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(consumer->rk);
-  put_error(rd_kafka_send_offsets_to_transaction(h->rk, list, group, timeout_ms), e);
-  rd_kafka_consumer_group_metadata_destroy(group);
+  const char *member = group ? rd_kafka_consumer_group_metadata_member_id(group) : NULL;
+  if (!member || !*member) {
+    // Brokers take offsets without a member id from anybody: between its expulsion and its next joining, a consumer would
+    // commit unfenced.
+    memset(e, 0, sizeof(*e));
+    e->code = RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+    e->abortable = 1;
+    put_text(e->text, SF_TEXT, "the consumer is no member of its group now");
+  } else {
+    put_error(rd_kafka_send_offsets_to_transaction(h->rk, list, group, timeout_ms), e);
+  }
+  if (group) rd_kafka_consumer_group_metadata_destroy(group);
   rd_kafka_topic_partition_list_destroy(list);
 }
 

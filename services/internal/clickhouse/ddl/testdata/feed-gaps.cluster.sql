@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS `default`.`feed_gaps` ON CLUSTER `main`
     `_topic_id` UUID COMMENT 'Kafka\'s id of the topic that the row was read from; a recreated topic has another.',
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
     `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
-    `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.'
+    `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.',
+    CONSTRAINT insert_deadline CHECK NOT startsWith(getSetting('insert_deduplication_token'), 'sf-') OR now() < toDateTime(toUInt32OrZero(splitByChar('-', getSetting('insert_deduplication_token'))[2]))
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toYYYYMMDD(received_at))
