@@ -10,48 +10,87 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
 // blockPlan names a whole block before it is inserted, so that whoever takes over can make the same rows again and insert
 // them under the same token. It is kept as the metadata of the offsets of every partition of the block.
 type blockPlan struct {
-	// Created is when the block was planned, in seconds since 1970: outside of the deduplication horizon its token proves
-	// nothing any more.
+	// Created is when the block was planned, in seconds since 1970.
 	Created int64
+	// Horizon is for how many seconds after that the table and the targets of its views are sure to remember the token. It
+	// stands in the plan, so that every writer knows the same deadline, however it is configured.
+	Horizon int64
 	TopicID [16]byte
-	Rows    int
+	// Number is 0, or one more than that of the plan which this one repairs: the two are never taken for each other.
+	Number int
+	Rows   int
 	// Hash of the rows' records, independent of their order.
-	Hash   uint64
+	Hash uint64
+	// More says that the ranges may hold more rows that the table lacks than the text could name: when this block is in the
+	// table, it is asked again.
+	More   bool
 	Ranges []planRange
 }
 
-// planRange is a part of a partition: From inclusive, To exclusive, without the Excluded offsets (bad rows, which went to
-// dead letters, and tombstones, which are no rows).
+// planRange is a part of a partition: From inclusive, To exclusive, without the runs in Excluded: bad rows, which went to
+// dead letters, tombstones, which are no rows, and in a repair what the table has already.
 type planRange struct {
 	Partition int32
 	From, To  int64
-	Excluded  []int64
+	Excluded  []offsetRun
+}
+
+// offsetRun is a run of offsets, From inclusive, To exclusive.
+type offsetRun struct{ From, To int64 }
+
+// exclude adds an offset, which is not before the last one added.
+func exclude(runs []offsetRun, offset int64) []offsetRun {
+	if n := len(runs); n > 0 && runs[n-1].To >= offset {
+		runs[n-1].To = max(runs[n-1].To, offset+1)
+		return runs
+	}
+	return append(runs, offsetRun{offset, offset + 1})
+}
+
+// excludes says whether an offset of the range is no row of the plan.
+func (r planRange) excludes(offset int64) bool {
+	i, _ := slices.BinarySearchFunc(r.Excluded, offset, func(run offsetRun, offset int64) int {
+		if run.To <= offset {
+			return -1
+		}
+		return 1
+	})
+	return i < len(r.Excluded) && r.Excluded[i].From <= offset
 }
 
 // planVersion stands first in the text; a plan of a version that is not known is not guessed at.
-const planVersion = "sf1"
+const planVersion = "sf2"
 
 // String is the plan's text: ASCII, below kafka.MaxMetadataBytes when the block was closed in time.
 //
-//	sf1 <created> <topic id> <rows> <hash> <partition>:<from>+<length>[!<excluded-from>,…] …
+//	sf2 <created>+<horizon> <topic id> <number>[+] <rows> <hash> <partition>:<from>+<length>[!<excluded>[-<last excluded>],…] …
 func (p blockPlan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %d %s %d %016x", planVersion, p.Created, hex.EncodeToString(p.TopicID[:]), p.Rows, p.Hash)
+	more := ""
+	if p.More {
+		more = "+"
+	}
+	fmt.Fprintf(&b, "%s %d+%d %s %d%s %d %016x", planVersion, p.Created, p.Horizon, hex.EncodeToString(p.TopicID[:]), p.Number, more, p.Rows, p.Hash)
 	for _, r := range p.Ranges {
 		fmt.Fprintf(&b, " %d:%d+%d", r.Partition, r.From, r.To-r.From)
-		for i, offset := range r.Excluded {
+		for i, run := range r.Excluded {
 			separator := byte(',')
 			if i == 0 {
 				separator = '!'
 			}
 			b.WriteByte(separator)
-			b.WriteString(strconv.FormatInt(offset-r.From, 10))
+			b.WriteString(strconv.FormatInt(run.From-r.From, 10))
+			if run.To-run.From > 1 {
+				b.WriteByte('-')
+				b.WriteString(strconv.FormatInt(run.To-1-r.From, 10))
+			}
 		}
 	}
 	return b.String()
@@ -61,13 +100,13 @@ func (p blockPlan) String() string {
 const maxRangeText = 1 + 10 + 1 + 19 + 1 + 10
 
 // planHeadText is the most characters before the ranges.
-const planHeadText = 96
+const planHeadText = 120
 
 // parsePlan reads a plan's text.
 func parsePlan(text string) (blockPlan, error) {
 	var p blockPlan
 	words := strings.Split(text, " ")
-	if len(words) < 5 || words[0] != planVersion {
+	if len(words) < 6 || words[0] != planVersion {
 		return p, fmt.Errorf("plan %.40q is not of version %s", text, planVersion)
 	}
 	var err error
@@ -76,7 +115,11 @@ func parsePlan(text string) (blockPlan, error) {
 			err = parse()
 		}
 	}
-	read(func() (e error) { p.Created, e = strconv.ParseInt(words[1], 10, 64); return })
+	created, horizon, _ := strings.Cut(words[1], "+")
+	number, more := strings.CutSuffix(words[3], "+")
+	p.More = more
+	read(func() (e error) { p.Created, e = strconv.ParseInt(created, 10, 64); return })
+	read(func() (e error) { p.Horizon, e = strconv.ParseInt(horizon, 10, 64); return })
 	read(func() error {
 		id, e := hex.DecodeString(words[2])
 		if e == nil && len(id) != 16 {
@@ -85,9 +128,10 @@ func parsePlan(text string) (blockPlan, error) {
 		copy(p.TopicID[:], id)
 		return e
 	})
-	read(func() (e error) { p.Rows, e = strconv.Atoi(words[3]); return })
-	read(func() (e error) { p.Hash, e = strconv.ParseUint(words[4], 16, 64); return })
-	for _, word := range words[5:] {
+	read(func() (e error) { p.Number, e = strconv.Atoi(number); return })
+	read(func() (e error) { p.Rows, e = strconv.Atoi(words[4]); return })
+	read(func() (e error) { p.Hash, e = strconv.ParseUint(words[5], 16, 64); return })
+	for _, word := range words[6:] {
 		read(func() error {
 			r, e := parseRange(word)
 			p.Ranges = append(p.Ranges, r)
@@ -121,24 +165,66 @@ func parseRange(word string) (planRange, error) {
 		return r, fmt.Errorf("range %.60q is not one of offsets", word)
 	}
 	if has {
-		for _, text := range strings.Split(excluded, ",") {
-			if number, err = strconv.ParseInt(text, 10, 64); err != nil {
+		for text := range strings.SplitSeq(excluded, ",") {
+			run, err := r.parseRun(text)
+			if err != nil {
 				return r, err
 			}
-			if number < 0 || number >= r.To-r.From {
-				return r, fmt.Errorf("excluded offset %d is not in range %.60q", number, word)
-			}
-			r.Excluded = append(r.Excluded, r.From+number)
+			r.Excluded = append(r.Excluded, run)
 		}
 	}
 	return r, nil
 }
 
-// token is what ClickHouse knows the block by. The time of planning is not part of it: the same rows are the same block.
+// parseRun reads the run behind the last one.
+func (r planRange) parseRun(text string) (offsetRun, error) {
+	first, last, several := strings.Cut(text, "-")
+	from, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return offsetRun{}, err
+	}
+	to := from
+	if several {
+		if to, err = strconv.ParseInt(last, 10, 64); err != nil {
+			return offsetRun{}, err
+		}
+	}
+	run := offsetRun{r.From + from, r.From + to + 1}
+	begin := r.From
+	if n := len(r.Excluded); n > 0 {
+		begin = r.Excluded[n-1].To + 1
+	}
+	if from < 0 || to < from || to >= r.To-r.From || run.From < begin || several && to == from {
+		return offsetRun{}, fmt.Errorf("excluded offsets %.40q are not in order and in range [%d, %d)", text, r.From, r.To)
+	}
+	return run, nil
+}
+
+// The share of its horizon within which a plan's insert may begin at the server, and within which the server has to end
+// it. What is left keeps the clocks of writers and server apart.
+const (
+	deadlinePercent  = 70
+	executionPercent = 20
+)
+
+// deadline after which the server refuses the plan's insert, in seconds since 1970.
+func (p blockPlan) deadline() int64 { return p.Created + p.Horizon*deadlinePercent/100 }
+
+// execution is how long an insert may take at the server.
+func (p blockPlan) execution() time.Duration {
+	return max(time.Second, time.Duration(p.Horizon)*time.Second*executionPercent/100)
+}
+
+// insertable says whether the plan's insert may still be sent.
+func (p blockPlan) insertable(now time.Time) bool { return now.Unix() < p.deadline() }
+
+// settled says whether no insert of the plan can be under way any more, nor begin.
+func (p blockPlan) settled(now time.Time) bool { return now.Unix() > p.Created+p.Horizon }
+
+// token is what ClickHouse knows the block by. The table refuses it after the deadline that it names.
 func (p blockPlan) token(clusterID, table string) string {
-	p.Created = 0
 	text := clusterID + "\x00" + table + "\x00" + p.String()
-	return fmt.Sprintf("%016x%016x", xxhash.Sum64String(text), xxhash.Sum64String("streamforge\x00"+text))
+	return fmt.Sprintf("%s%d-%016x%016x", ddl.TokenPrefix, p.deadline(), xxhash.Sum64String(text), xxhash.Sum64String("streamforge\x00"+text))
 }
 
 // rangeOf returns the plan's part of a partition.
@@ -163,11 +249,6 @@ func (p blockPlan) begins(topic string) []kafka.Committed {
 // sort puts the ranges in order, so that equal blocks have equal texts.
 func (p blockPlan) sort() {
 	slices.SortFunc(p.Ranges, func(a, b planRange) int { return int(a.Partition) - int(b.Partition) })
-}
-
-// age of the plan.
-func (p blockPlan) age(now time.Time) time.Duration {
-	return now.Sub(time.Unix(p.Created, 0))
 }
 
 // recordHash is a record's share of the plan's hash. Shares are added up, so that a partition read alone and partitions

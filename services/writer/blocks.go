@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -18,25 +19,34 @@ func (p *product) progress(now time.Time) error {
 	if err := p.unpark(now); err != nil {
 		return err
 	}
-	if p.job == nil && len(p.waiting) > 0 {
+	// What predecessors planned comes before anything new.
+	if p.job == nil && p.missing != nil {
+		if err := p.replan(); err != nil {
+			return err
+		}
+	}
+	if p.job == nil && p.missing == nil && len(p.waiting) > 0 {
 		next := p.waiting[0]
 		p.waiting = p.waiting[1:]
 		p.start(next)
 	}
 	full, crowded := p.fullness()
-	if p.job == nil && p.open.touched > 0 && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
-		if err := p.plan(now); err != nil {
+	if p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
+		if err := p.plan(); err != nil {
 			return err
 		}
 	}
-	if p.job == nil && p.open.touched == 0 && len(p.completed) > 0 {
-		if err := p.commit(nil); err != nil {
+	if p.idle() && p.open.touched == 0 && len(p.completed) > 0 {
+		if _, err := p.commit(nil, nil, nil); err != nil {
 			return err
 		}
 	}
 	p.observe(now)
 	return p.pause((full || crowded) && p.open.touched > 0)
 }
+
+// idle says that no block is on its way into the table, nor waits to be.
+func (p *product) idle() bool { return p.job == nil && p.missing == nil && len(p.waiting) == 0 }
 
 // behindFactor is by how much longer a block stays open while the product is behind.
 const behindFactor = 5
@@ -59,9 +69,14 @@ func (p *product) fullness() (full, crowded bool) {
 	if p.spare != nil {
 		held += p.spare.Footprint()
 	}
+	if p.missing != nil {
+		held += int(p.missing.held.Load())
+	}
+	held += p.open.letterBytes
+	full = p.open.letterBytes >= p.config.MaxBlockBytes
 	if b := p.open.block; b != nil {
 		held += b.Footprint()
-		full = b.Rows() >= p.config.MaxBlockRows || b.Bytes() >= p.config.MaxBlockBytes
+		full = full || b.Rows() >= p.config.MaxBlockRows || b.Bytes() >= p.config.MaxBlockBytes
 	}
 	p.metrics.memory.WithLabelValues(p.topic).Set(float64(held))
 	crowded = !p.budget.report(p.topic, held)
@@ -70,22 +85,20 @@ func (p *product) fullness() (full, crowded bool) {
 	return full || text > kafka.MaxMetadataBytes, crowded
 }
 
-// maxExcludedText is the most characters of an excluded offset: a batch closes the block long before ten digits.
-const maxExcludedText = 8
+// maxExcludedText is the most characters of a run of excluded offsets: a batch closes the block long before ten digits.
+const maxExcludedText = 18
 
-// plan closes the open block: its dead letters are in Kafka, its plan is committed together with the end of the block
-// before, and then it goes into the table.
-func (p *product) plan(now time.Time) error {
-	settled, err := p.letters.settled()
-	if err != nil {
-		p.log.Warn("block given up", "error", err.Error())
-		p.discard()
-		return p.rewindAll()
+// errTopicIsAnother ends a session whose topic was deleted and made again.
+var errTopicIsAnother = errors.New("the topic was deleted and made again; beginning anew")
+
+// plan closes the open block: one transaction commits the ends of the block before, the plan on every partition of this
+// one, and its dead letters. Then it goes into the table.
+func (p *product) plan() error {
+	if same, err := p.sameTopic(); !same || err != nil {
+		return err
 	}
-	if !settled {
-		return nil
-	}
-	plan := blockPlan{Created: now.Unix(), TopicID: p.topicID, Hash: p.open.hash}
+	now := p.now()
+	plan := blockPlan{Created: now.Unix(), Horizon: p.horizon(), TopicID: p.topicID, Hash: p.open.hash}
 	if p.open.block != nil {
 		plan.Rows = p.open.block.Rows()
 	}
@@ -95,31 +108,70 @@ func (p *product) plan(now time.Time) error {
 		}
 	}
 	plan.sort()
-	if plan.Rows == 0 {
-		// Nothing but dead letters and tombstones: there is no insert whose outcome could be unknown.
-		for _, r := range plan.Ranges {
-			p.completed[r.Partition] = r.To
-		}
-		p.closed()
-		return p.commit(nil)
+	j := &job{plan: plan, mine: map[int32]bool{}, block: p.open.block, oldest: p.open.oldest, letters: p.open.letters}
+	for _, r := range plan.Ranges {
+		j.mine[r.Partition] = true
 	}
-	if text := plan.String(); len(text) > kafka.MaxMetadataBytes {
+	if text := plan.String(); plan.Rows > 0 && len(text) > kafka.MaxMetadataBytes {
 		p.log.Warn("block given up, its plan is too long", "bytes", len(text), "rows", plan.Rows)
 		p.discard()
 		return p.rewindAll()
 	}
-	if err := p.commit(&plan); err != nil {
+	began, err := p.insertPlanned(j)
+	if began {
+		p.nextBlock = time.Now().Add(p.blockInterval())
+		if plan.Rows > 0 {
+			p.open.block = nil
+		}
+		p.closed()
+	}
+	return err
+}
+
+// replan gives what the table lacks of an old plan a plan of its own.
+func (p *product) replan() error {
+	if same, err := p.sameTopic(); !same || err != nil {
 		return err
 	}
-	if !p.committed {
-		return nil
+	old := p.missing
+	plan := *old.missing
+	plan.Created, plan.Horizon = p.now().Unix(), p.horizon()
+	began, err := p.insertPlanned(&job{plan: plan, mine: old.mine, block: old.rebuilt, letters: old.letters})
+	if began {
+		p.metrics.repaired.WithLabelValues(p.topic).Inc()
+		p.missing = nil
 	}
-	j := &job{plan: plan, block: p.open.block, oldest: p.open.oldest}
-	j.held.Store(int64(j.block.Footprint()))
-	p.open.block = nil
-	p.closed()
-	p.start(j)
-	return nil
+	return err
+}
+
+// insertPlanned commits a block's plan and letters and starts its insert. A block without rows has nothing whose outcome could be
+// unknown: its end is committed at once. It says false when the group is changing: then the next polls say what is still
+// ours.
+func (p *product) insertPlanned(j *job) (bool, error) {
+	for _, r := range j.plan.Ranges {
+		// Ownership is checked here, on the goroutine that rebalances run on: the broker checks membership only.
+		if p.parts[r.Partition] == nil {
+			return false, fmt.Errorf("BUG: planning partition %d, which is not ours", r.Partition)
+		}
+	}
+	plan, ends := &j.plan, map[int32]int64(nil)
+	if j.plan.Rows == 0 && !j.plan.More {
+		plan, ends = nil, map[int32]int64{}
+		for _, r := range j.plan.Ranges {
+			ends[r.Partition] = r.To
+		}
+	}
+	committed, err := p.commit(plan, ends, j.letters)
+	if !committed || err != nil {
+		return false, err
+	}
+	p.posted(j.letters)
+	j.letters = nil
+	if plan != nil {
+		j.held.Store(int64(j.block.Footprint()))
+		p.start(j)
+	}
+	return true, nil
 }
 
 // closed begins the next block.
@@ -133,59 +185,123 @@ func (p *product) closed() {
 	p.open = openBlock{block: p.open.block}
 }
 
-// commit writes the ends of blocks that are in the table and, with a plan, the plan on every partition of its block. It
-// leaves p.committed false when the group is changing: then the next polls say what is still ours.
-func (p *product) commit(plan *blockPlan) error {
-	p.committed = false
+// askTimeout bounds what the polling goroutine waits for the broker's word on the topic.
+const askTimeout = 5 * time.Second
+
+// sameTopic asks for the topic's id again: rows of a topic that was made anew while they were read are no rows of the old
+// one. It says false when nobody answers.
+func (p *product) sameTopic() (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	id, err := p.admin.TopicID(ctx, p.topic)
+	switch {
+	case errors.Is(err, kafka.ErrUnknownTopic), err == nil && id != p.topicID:
+		p.forget()
+		return false, errTopicIsAnother
+	case err != nil:
+		p.log.Info("plan has to wait", "error", err.Error())
+		return false, nil
+	}
+	return true, nil
+}
+
+// blockInterval is the least time between two blocks: the parts that all writers together make in a second stay within
+// the contract, on which the horizon rests.
+func (p *product) blockInterval() time.Duration {
+	return time.Second * time.Duration(p.partitions) / time.Duration(p.partsPerSecond()*max(1, len(p.parts)))
+}
+
+func (p *product) partsPerSecond() int { return max(1, p.contract.Sink.MaxPartsPerSecond) }
+
+// minHorizon keeps deadline, execution and what follows apart, in seconds.
+const minHorizon = 5
+
+// horizon is how long the table is sure to remember a block, in seconds: its window, at the greatest rate of blocks that
+// the contract allows.
+func (p *product) horizon() int64 {
+	return int64(max(minHorizon, p.decoders.window()/p.partsPerSecond()))
+}
+
+// commitTimeout bounds the registration of the transactional id, and how long a transaction waits for room.
+const commitTimeout = 20 * time.Second
+
+// commit writes, in one transaction, the ends of blocks that are in the table, with a plan the plan on every partition of
+// its block, and letters. It says false when the group is changing or the broker is away, and nothing was committed.
+func (p *product) commit(plan *blockPlan, ends map[int32]int64, letters []letter) (bool, error) {
 	var offsets []kafka.Committed
-	planned := map[int32]bool{}
+	named := map[int32]bool{}
 	if plan != nil {
 		offsets = plan.begins(p.topic)
 		for _, r := range plan.Ranges {
-			// Ownership is checked here, on the goroutine that rebalances run on: the broker checks membership only.
-			if p.parts[r.Partition] == nil {
-				return fmt.Errorf("BUG: planning partition %d, which is not ours", r.Partition)
-			}
-			planned[r.Partition] = true
+			named[r.Partition] = true
 		}
 	}
-	for number, end := range p.completed {
-		if !planned[number] && p.parts[number] != nil {
-			offsets = append(offsets, kafka.Committed{TopicPartition: p.partitionName(number), Offset: end, Metadata: p.completedText()})
+	for _, known := range []map[int32]int64{ends, p.completed} {
+		for number, end := range known {
+			if !named[number] && p.parts[number] != nil {
+				named[number] = true
+				offsets = append(offsets, kafka.Committed{TopicPartition: p.partitionName(number), Offset: end, Metadata: p.completedText()})
+			}
 		}
 	}
 	if len(offsets) == 0 {
 		clear(p.completed)
-		p.committed = true
-		return nil
+		return true, nil
 	}
-	err := p.consumer.Commit(offsets)
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	err := p.transactor.Commit(ctx, p.consumer, offsets, func(out kafka.Output) error { return post(out, letters) })
 	switch {
 	case err == nil:
 		clear(p.completed)
-		p.committed = true
-		return nil
+		return true, nil
+	case errors.Is(err, kafka.ErrOutcomeUnknown):
+		// Whatever were committed now could stand beside a plan that is committed after all. The next session reads what is.
+		p.forget()
+		return false, err
 	case errors.Is(err, kafka.ErrRebalance), errors.Is(err, kafka.ErrFenced), errors.Is(err, kafka.ErrUnreachable):
 		// The next polls bring the rebalance, or the broker back; the block stays open meanwhile.
 		p.log.Info("commit has to wait", "error", err.Error())
-		return nil
+		return false, nil
 	}
-	return err
+	return false, err
 }
 
-// finish takes the end of an insert.
+// forget drops everything that is not committed, so that the end of the session commits nothing.
+func (p *product) forget() {
+	p.discard()
+	clear(p.completed)
+	p.abandon()
+}
+
+// finish takes the end of a job.
 func (p *product) finish(j *job) {
 	if j != p.job {
 		return // Abandoned at a rebalance.
 	}
 	p.job = nil
 	j.cancel()
-	if j.err != nil {
-		return
+	switch {
+	case errors.Is(j.err, errPastDeadline):
+		p.log.Warn("a planned block was not inserted before its deadline", "rows", j.plan.Rows, "horizon_s", j.plan.Horizon)
+		p.await(&job{plan: j.plan, mine: j.mine})
+	case j.err != nil:
+	case j.missing != nil:
+		p.lookedUp(j)
+	default:
+		p.inserted(j)
 	}
-	for _, r := range j.plan.Ranges {
-		if part := p.parts[r.Partition]; part != nil && (part.next < 0 || r.To <= part.next) {
-			p.completed[r.Partition] = r.To
+}
+
+// inserted takes a block that is in the table.
+func (p *product) inserted(j *job) {
+	if j.plan.More {
+		p.await(&job{plan: j.plan, mine: j.mine, again: true})
+	} else {
+		for _, r := range j.plan.Ranges {
+			if p.parts[r.Partition] != nil && j.mine[r.Partition] {
+				p.completed[r.Partition] = r.To
+			}
 		}
 	}
 	if j.block != nil && j.block.Layout() == p.decoders.current() {
@@ -193,6 +309,35 @@ func (p *product) finish(j *job) {
 		if p.spare == nil {
 			p.spare = j.block
 		}
+	}
+}
+
+// lookedUp takes what the table lacks of a plan, unless the share has changed meanwhile.
+func (p *product) lookedUp(j *job) {
+	late := &job{plan: j.plan, mine: map[int32]bool{}, again: j.again, changed: j.changed}
+	for partition := range j.mine {
+		late.mine[partition] = true
+	}
+	whole := true
+	for _, partition := range j.scope {
+		whole = whole && j.mine[partition]
+		delete(late.mine, partition)
+	}
+	if !whole {
+		p.await(&job{plan: j.plan, mine: j.mine, again: j.again, changed: j.changed})
+		return
+	}
+	for partition := range late.mine {
+		delete(j.mine, partition)
+	}
+	p.missing = j
+	p.await(late)
+}
+
+// await puts a job first in line, if any of its partitions is ours.
+func (p *product) await(j *job) {
+	if len(j.mine) > 0 {
+		p.waiting = append([]*job{j}, p.waiting...)
 	}
 }
 
@@ -241,7 +386,9 @@ const revokeWait = 5 * time.Second
 
 // revoked gives partitions up. It runs inside Poll and Close.
 func (p *product) revoked(parts []kafka.TopicPartition, lost bool) {
-	if !lost {
+	if lost {
+		p.forget()
+	} else {
 		p.awaitJob(revokeWait)
 	}
 	shared := false
@@ -256,20 +403,39 @@ func (p *product) revoked(parts []kafka.TopicPartition, lost bool) {
 		p.discard()
 	}
 	if !lost && p.job == nil {
-		if err := p.commit(nil); err != nil {
+		if _, err := p.commit(nil, nil, nil); err != nil {
 			p.log.Info("last commit of revoked partitions failed, their new owner repeats the block", "error", err.Error())
 		}
 	}
 	for _, tp := range parts {
 		delete(p.parts, tp.Partition)
 		delete(p.completed, tp.Partition)
-	}
-	if lost {
-		p.abandon()
-		clear(p.completed)
+		p.giveAway(tp.Partition)
 	}
 	if len(p.parts) == 0 {
 		p.rewind = false
+	}
+}
+
+// giveAway takes a partition out of our shares of plans: from now on another writer has the last word on it.
+func (p *product) giveAway(partition int32) {
+	if j := p.missing; j != nil && j.mine[partition] {
+		// What was found missing is so of all its partitions together.
+		p.missing = nil
+		p.await(&job{plan: j.plan, mine: j.mine, again: j.again, changed: j.changed})
+	}
+	kept := p.waiting[:0]
+	for _, j := range p.waiting {
+		if delete(j.mine, partition); len(j.mine) > 0 {
+			kept = append(kept, j)
+		}
+	}
+	p.waiting = kept
+	if p.job == nil {
+		return
+	}
+	if delete(p.job.mine, partition); len(p.job.mine) == 0 {
+		p.stopJob()
 	}
 }
 
@@ -285,16 +451,21 @@ func (p *product) awaitJob(most time.Duration) {
 	}
 }
 
-// abandon ends the insert under way without waiting for its outcome: its plan is committed, whoever owns the partitions
-// next repeats it under its token.
-func (p *product) abandon() {
+// stopJob ends the insert under way without waiting for its outcome: its plan is committed, whoever owns the partitions next
+// repeats it under its token.
+func (p *product) stopJob() {
 	if p.job != nil {
 		p.job.cancel()
 		p.job = nil
 		p.done = make(chan *job, 1)
 	}
-	p.waiting = nil
 	p.insertState.Store(nil)
+}
+
+// abandon ends everything that is planned.
+func (p *product) abandon() {
+	p.stopJob()
+	p.waiting, p.missing = nil, nil
 }
 
 // drainWait bounds each insert of a drain.
@@ -304,15 +475,9 @@ const drainWait = 10 * time.Second
 // next writer, or unread.
 func (p *product) drain() error {
 	p.awaitJob(drainWait)
-	if p.job == nil && p.open.touched > 0 {
-		deadline := time.Now().Add(2 * time.Second)
-		for p.job == nil && p.open.touched > 0 && time.Now().Before(deadline) {
-			if err := p.plan(time.Now()); err != nil {
-				return err
-			}
-			if p.job == nil && p.open.touched > 0 {
-				time.Sleep(5 * time.Millisecond) // A dead letter is on its way, or the group is changing.
-			}
+	if p.idle() && p.open.touched > 0 {
+		if err := p.plan(); err != nil {
+			return err
 		}
 		p.awaitJob(drainWait)
 	}
@@ -320,5 +485,6 @@ func (p *product) drain() error {
 		p.log.Warn("drained without the last block, the next writer repeats it", "rows", p.job.plan.Rows)
 		return nil
 	}
-	return p.commit(nil)
+	_, err := p.commit(nil, nil, nil)
+	return err
 }

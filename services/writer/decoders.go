@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ type decoders struct {
 	patience   time.Duration // how long a denied id is waited for
 
 	mutex  sync.Mutex
+	tokens int // that the table remembers
 	layout *columnar.Layout
 	plans  map[int]*columnar.Plan
 	denied map[int]time.Time // since when the registry says that an id does not exist
@@ -156,12 +159,28 @@ func (d *decoders) sound(t clickhouse.Table) error {
 		return fmt.Errorf("table %s does not exist; run `streamforge apply`", name)
 	case !strings.Contains(t.Engine, "MergeTree"):
 		return fmt.Errorf("table %s is a %s; a repeated insert is recognised by tables of the MergeTree family only", name, t.Engine)
-	case strings.HasPrefix(t.Engine, "Replicated"), strings.HasPrefix(t.Engine, "Shared"):
-		return nil // Their window is 10,000 blocks unless somebody chose otherwise.
-	case !strings.Contains(t.EngineFull, "non_replicated_deduplication_window"):
-		return fmt.Errorf("table %s has no deduplication window, a repeated insert would double its rows; run `ALTER TABLE %s MODIFY SETTING non_replicated_deduplication_window = %d`", name, name, ddl.DefaultDedupWindow)
+	case !strings.Contains(t.Created, " CONSTRAINT "+ddl.DeadlineConstraint+" CHECK "):
+		return fmt.Errorf("table %s has no constraint %s, an insert that comes late would double its rows; run `streamforge apply`", name, ddl.DeadlineConstraint)
+	}
+	setting := "non_replicated_deduplication_window"
+	if strings.HasPrefix(t.Engine, "Replicated") || strings.HasPrefix(t.Engine, "Shared") {
+		setting = "replicated_deduplication_window"
+		d.tokens = ddl.DefaultDedupWindow // Unless somebody chose otherwise.
+	}
+	if found := regexp.MustCompile(`\b` + setting + ` = (\d+)`).FindStringSubmatch(t.EngineFull); found != nil {
+		d.tokens, _ = strconv.Atoi(found[1])
+	}
+	if d.tokens == 0 {
+		return fmt.Errorf("table %s has no deduplication window, a repeated insert would double its rows; run `ALTER TABLE %s MODIFY SETTING %s = %d`", name, name, setting, ddl.DefaultDedupWindow)
 	}
 	return nil
+}
+
+// window is how many tokens the table remembers.
+func (d *decoders) window() int {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.tokens
 }
 
 // current is the layout for a new block.

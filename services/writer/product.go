@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,27 +34,29 @@ type product struct {
 	metrics  *metrics
 	budget   *budget
 	admin    *kafka.Admin
-	letters  *outlet
 	decoders *decoders
 
 	// What holds the product up, for /readyz: of the whole session, of the insert under way, of partitions that are parked.
 	sessionState, insertState, parkState atomic.Pointer[trouble]
 
 	// Below: the session's, touched by its goroutine only. clusterID and topicID do not change within a session.
-	consumer  *kafka.Consumer
-	clusterID string
-	topicID   [16]byte
-	parts     map[int32]*partition
-	plans     map[int]*columnar.Plan
-	open      openBlock
-	spare     *columnar.Block
-	job       *job
-	waiting   []*job // planned blocks of predecessors
-	done      chan *job
-	completed map[int32]int64 // ends of blocks in the table that are not committed yet
-	committed bool            // whether the last commit took place
-	rewind    bool
-	paused    bool
+	consumer   *kafka.Consumer
+	transactor *kafka.Transactor
+	clusterID  string
+	topicID    [16]byte
+	partitions int // of the topic
+	parts      map[int32]*partition
+	plans      map[int]*columnar.Plan
+	open       openBlock
+	spare      *columnar.Block
+	job        *job
+	missing    *job   // looked up in the table; what it lacks waits for a plan
+	waiting    []*job // planned blocks of predecessors
+	done       chan *job
+	nextBlock  time.Time       // not before this is the next block planned
+	completed  map[int32]int64 // ends of blocks in the table that are not committed yet
+	rewind     bool
+	paused     bool
 	// behind says that the last batch came full, or nearly: more records wait at the broker.
 	behind bool
 	// flood measures the share of bad records; good counts the rows since it was last told.
@@ -73,7 +76,7 @@ type partition struct {
 	// from is where the open block's range of the partition begins; touched says that there is one.
 	from     int64
 	touched  bool
-	excluded []int64
+	excluded []offsetRun
 	// parked says why the next record cannot be decoded yet; retryAt is when to try again, zero for never.
 	parked  string
 	retryAt time.Time
@@ -85,9 +88,12 @@ type openBlock struct {
 	hash     uint64
 	began    time.Time
 	oldest   int64 // Kafka timestamp, ms
-	excluded int
+	letters  []letter
+	excluded int // runs of offsets
 	touched  int
 	close    bool
+
+	letterBytes int
 }
 
 func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, shared *budget) *product {
@@ -124,6 +130,14 @@ func (p *product) run(ctx context.Context) error {
 	if p.specErr != nil {
 		return p.specErr
 	}
+	var err error
+	p.transactor, err = kafka.NewTransactor(p.deps.Kafka, kafka.TransactorConfig{
+		Group: p.group, TransactionalID: p.transactionalID(), Producer: p.deps.Producer,
+	}, p.log, p.deps.Metrics)
+	if err != nil {
+		return err
+	}
+	defer p.transactor.Close()
 	said := ""
 	for ctx.Err() == nil {
 		err := p.session(ctx)
@@ -195,6 +209,19 @@ func (p *product) instanceID() string {
 	return p.config.InstanceID + "." + p.topic
 }
 
+// transactionalID is stable over restarts where the instance has a name, so that a restarted writer ends at once what its
+// predecessor left open; the broker waits ten seconds for others.
+func (p *product) transactionalID() string {
+	instance := p.config.InstanceID
+	if instance == "" {
+		instance = rand.Text()[:12]
+	}
+	return "writer." + p.topic + "." + instance
+}
+
+// now is the clock that plans are made and judged by.
+func (p *product) now() time.Time { return p.deps.Now() }
+
 // prepare finds out what the session rests on, and waits for it by failing.
 func (p *product) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
@@ -207,7 +234,7 @@ func (p *product) prepare(ctx context.Context) error {
 	if !exists {
 		return fmt.Errorf("topic %s does not exist; run `streamforge apply`", p.topic)
 	}
-	p.topicID = description.ID
+	p.topicID, p.partitions = description.ID, description.Partitions
 	if p.clusterID, err = p.admin.ClusterID(ctx); err != nil {
 		return err
 	}
@@ -221,9 +248,15 @@ func (p *product) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.sameClock(ctx); err != nil {
+		return err
+	}
+	if err := p.transactor.Open(ctx); err != nil {
+		return err
+	}
 	p.parts, p.completed = map[int32]*partition{}, map[int32]int64{}
 	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
-	p.open, p.spare, p.waiting, p.job = openBlock{}, nil, nil, nil
+	p.open, p.spare, p.waiting, p.job, p.missing = openBlock{}, nil, nil, nil, nil
 	p.rewind, p.paused = false, false
 	return nil
 }
@@ -297,12 +330,51 @@ func (p *product) resume(c kafka.Committed) (offset int64, known bool, err error
 	if !has {
 		return 0, false, fmt.Errorf("group %s, partition %d: its plan does not name it: %.200q", p.group, c.Partition, c.Metadata)
 	}
-	text := plan.String()
-	same := func(j *job) bool { return j.plan.String() == text }
-	if !(p.job != nil && same(p.job)) && !slices.ContainsFunc(p.waiting, same) {
-		p.waiting = append(p.waiting, &job{plan: plan})
-	}
+	p.takeOver(plan, c.Partition)
 	return r.To, true, nil
+}
+
+// takeOver adds a partition to our share of a plan.
+func (p *product) takeOver(plan blockPlan, partition int32) {
+	text := plan.String()
+	known := p.waiting
+	if p.job != nil {
+		known = append([]*job{p.job}, known...)
+	}
+	for _, j := range known {
+		if j.plan.String() == text {
+			j.mine[partition] = true
+			return
+		}
+	}
+	p.waiting = append(p.waiting, share(plan, partition))
+}
+
+// sameClock refuses a server whose clock is so far from ours that a deadline would not mean the same to both.
+func (p *product) sameClock(ctx context.Context) error {
+	before := p.now()
+	rows, err := p.deps.ClickHouse.Query(ctx, "SELECT toUnixTimestamp64Milli(now64(3))")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var server int64
+	for rows.Next() {
+		if err := rows.Scan(&server); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	// What is left of the horizon after deadline and execution is the margin.
+	margin := time.Duration(p.horizon()) * time.Second * (100 - deadlinePercent - executionPercent) / 100 / 2
+	early, late := before.Add(-margin).UnixMilli(), p.now().Add(margin).UnixMilli()
+	if server < early || server > late {
+		return fmt.Errorf("the clocks of ClickHouse (%s) and of this writer (%s) are more than %s apart, which exactly once does not allow; set them right",
+			time.UnixMilli(server).UTC().Format(time.RFC3339Nano), p.now().UTC().Format(time.RFC3339Nano), margin)
+	}
+	return nil
 }
 
 // lastInTable asks how far the table goes, for partitions without a committed offset.

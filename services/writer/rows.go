@@ -119,16 +119,19 @@ func (p *product) divert(ctx context.Context, part *partition, r *kafka.Record, 
 		return &floodError{fmt.Errorf("%w; offset %d of partition %d: %s: %w; mend the producer or the schema, or start the writer with --accept-dead-letters=%s",
 			err, r.Offset, r.Partition, class, cause, p.topic)}
 	}
-	if err := p.letters.send(ctx, p.group, p.topicID, r, class, cause); err != nil {
+	l, err := p.letter(ctx, r, class, cause)
+	if err != nil {
 		p.flood.Add(-1-p.good, -1)
 		return err
 	}
 	p.good = 0
-	p.log.Warn("record diverted to dead-letters", "partition", r.Partition, "offset", r.Offset, "class", class, "error", cause.Error())
-	p.metrics.deadLetters.WithLabelValues(p.topic, class).Inc()
+	p.log.Warn("record goes to dead-letters", "partition", r.Partition, "offset", r.Offset, "class", class, "error", cause.Error())
+	p.open.letters = append(p.open.letters, l)
+	p.open.letterBytes += len(l.key) + len(l.value)
 	p.advance(part, r)
-	part.excluded = append(part.excluded, r.Offset)
-	p.open.excluded++
+	runs := len(part.excluded)
+	part.excluded = exclude(part.excluded, r.Offset)
+	p.open.excluded += len(part.excluded) - runs
 	return nil
 }
 

@@ -38,6 +38,8 @@ type Deps struct {
 	Metrics    prometheus.Registerer
 	// Producer is program@version, for dead letters.
 	Producer string
+	// Now is the clock of plans and their deadlines; nil means time.Now.
+	Now func() time.Time
 }
 
 // Writer runs one pipeline a product.
@@ -52,6 +54,9 @@ func New(config Config, deps Deps) (*Writer, error) {
 		return nil, errors.New("no contract asks for a ClickHouse sink")
 	}
 	config = config.withDefaults()
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
 	w := &Writer{deps: deps}
 	m := newMetrics(deps.Metrics)
 	shared := newBudget(config.MemoryLimit, len(deps.Contracts))
@@ -87,15 +92,10 @@ func (w *Writer) Run(ctx context.Context) error {
 		return err
 	}
 	defer admin.Close()
-	letters, err := newLetters(w.deps)
-	if err != nil {
-		return err
-	}
-	defer letters.close()
 	// No product's fault ends another's: run returns only at the drain.
 	var group errgroup.Group
 	for _, p := range w.products {
-		p.admin, p.letters = admin, letters.outlet()
+		p.admin = admin
 		group.Go(func() error { return p.run(ctx) })
 	}
 	return group.Wait()

@@ -121,20 +121,22 @@ type Table struct {
 	Engine string
 	// EngineFull holds the settings, too.
 	EngineFull string
-	Columns    []ddl.ExistingColumn
+	// Created is the statement that would make it; constraints, indexes and projections stand nowhere else.
+	Created string
+	Columns []ddl.ExistingColumn
 }
 
 // Table describes a table; one that does not exist is no error.
 func (c *Client) Table(ctx context.Context, database, name string) (Table, error) {
 	var t Table
-	rows, err := c.Query(ctx, "SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?", database, name)
+	rows, err := c.Query(ctx, "SELECT engine, engine_full, create_table_query FROM system.tables WHERE database = ? AND name = ?", database, name)
 	if err != nil {
 		return t, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		t.Exists = true
-		if err := rows.Scan(&t.Engine, &t.EngineFull); err != nil {
+		if err := rows.Scan(&t.Engine, &t.EngineFull, &t.Created); err != nil {
 			return t, err
 		}
 	}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 )
 
 // Error is an answer of ClickHouse other than success.
@@ -102,17 +105,17 @@ var verdicts = map[int]Verdict{
 	53: {Apply, later, "a column is of another type than when the writer looked"},
 	50: {Apply, later, "a column is of a type that this server does not know"},
 
-	6:   {Split, soon, "a value cannot be read"},
-	27:  {Split, soon, "a value cannot be read"},
-	69:  {Split, soon, "a value is out of bounds"},
-	70:  {Split, soon, "a value cannot be converted"},
-	131: {Split, soon, "a string is too large"},
-	190: {Split, soon, "arrays of a row differ in length"},
-	321: {Split, soon, "a value is out of its type's range"},
-	349: {Split, soon, "null in a column that is not Nullable"},
-	407: {Split, soon, "a decimal overflows"},
-	469: {Split, soon, "a row violates a constraint of the table"},
-	691: {Split, soon, "an enum has no such value"},
+	6:                  {Split, soon, "a value cannot be read"},
+	27:                 {Split, soon, "a value cannot be read"},
+	69:                 {Split, soon, "a value is out of bounds"},
+	70:                 {Split, soon, "a value cannot be converted"},
+	131:                {Split, soon, "a string is too large"},
+	190:                {Split, soon, "arrays of a row differ in length"},
+	321:                {Split, soon, "a value is out of its type's range"},
+	349:                {Split, soon, "null in a column that is not Nullable"},
+	407:                {Split, soon, "a decimal overflows"},
+	violatedConstraint: {Split, soon, "a row violates a constraint of the table"},
+	691:                {Split, soon, "an enum has no such value"},
 
 	516: {Refuse, seldom, "authentication failed: check CLICKHOUSE_USERNAME and CLICKHOUSE_PASSWORD"},
 	192: {Refuse, seldom, "unknown user: check CLICKHOUSE_USERNAME"},
@@ -141,7 +144,18 @@ func Classify(err error) Verdict {
 	return Verdict{Retry, soon, "ClickHouse cannot be reached or the connection broke: the token makes a repetition safe"}
 }
 
+// PastDeadline says that the server refused an insert because the deadline that its token names is past.
+func PastDeadline(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.Code == violatedConstraint && strings.Contains(own.Text, "`"+ddl.DeadlineConstraint+"`")
+}
+
+const violatedConstraint = 469
+
 func classifyAnswer(e *Error) Verdict {
+	if PastDeadline(e) {
+		return Verdict{Alarm, later, "by the server's clock the deadline of the insert is past: do its clock and ours differ?"}
+	}
 	if v, known := verdicts[e.Code]; known {
 		return v
 	}

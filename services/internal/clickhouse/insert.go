@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
 
@@ -26,8 +27,10 @@ type Block struct {
 	Rows int
 	// Token under which ClickHouse recognises a repetition.
 	Token string
-	// QueryID lets a later writer find and kill the insert.
+	// QueryID names the insert in the server's logs.
 	QueryID string
+	// MaxExecution is how long the server may work on it; 0 leaves that to the server.
+	MaxExecution time.Duration
 }
 
 // pinned are the settings that the guarantee rests on. They are sent with every insert, so that no profile of the server
@@ -55,6 +58,9 @@ func (c *Client) Insert(ctx context.Context, b Block) error {
 	parameters := url.Values{"database": {b.Database}, "query": {b.statement()}, "query_id": {b.QueryID}, "insert_deduplication_token": {b.Token}}
 	for name, value := range pinned {
 		parameters.Set(name, value)
+	}
+	if b.MaxExecution > 0 {
+		parameters.Set("max_execution_time", strconv.FormatFloat(b.MaxExecution.Seconds(), 'f', 3, 64))
 	}
 	chunks := b.Chunks
 	if c.target.compress {
