@@ -64,6 +64,10 @@ func (m *Model) clickhouse(s *state, emit emitter) {
 				n := *s
 				n.source = t
 				n.inserts[i].started = true
+				if m.WithoutViews {
+					n.view = t
+					n.answer(i, true)
+				}
 				emit(step{"ClickHouse writes the source part of the insert of", int(in.sender), i, false}, &n)
 			}
 		default:

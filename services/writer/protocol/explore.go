@@ -66,6 +66,9 @@ func (f Faults) String() string {
 type Model struct {
 	Faults   Faults
 	Mutation Mutation
+	// WithoutViews is a table that no view hangs on: its insert is one step, and a repair, which rebuilds nothing, takes no
+	// lease.
+	WithoutViews bool
 	// MostStates ends the exploration.
 	MostStates int
 }

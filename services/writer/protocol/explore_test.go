@@ -46,6 +46,26 @@ func TestEveryRowIsInTheTableOnceWhateverTheHistory(t *testing.T) {
 	}
 }
 
+func TestATableWithoutViewsNeedsNoLease(t *testing.T) {
+	for _, faults := range []Faults{{Crashes: 1, Horizons: 1}, {Expiries: 1, Horizons: 1}, {ServerCrashes: 1, LostAnswers: 1, Horizons: 1}} {
+		t.Run(faults.String(), func(t *testing.T) {
+			m := Model{Faults: faults, WithoutViews: true}
+			r := m.Explore()
+			t.Logf("%d states, %d of them at rest", r.States, r.Quiescent)
+			if r.Anomaly != "" {
+				t.Error(r.Anomaly)
+			}
+			if r.Quiescent == 0 || !r.Complete {
+				t.Error("not every history was followed to its end")
+			}
+		})
+	}
+	broken := Model{Faults: Faults{Crashes: 1, Horizons: 1}, WithoutViews: true, Mutation: NoDeadline}
+	if r := broken.Explore(); r.Anomaly == "" {
+		t.Errorf("%d states: inserts without a deadline were not found", r.States)
+	}
+}
+
 func TestABrokenProtocolIsCaught(t *testing.T) {
 	for mutation, faults := range map[Mutation]Faults{
 		PlanAfterInsert:    {Crashes: 1},

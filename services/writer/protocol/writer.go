@@ -393,7 +393,7 @@ func (m *Model) recover(s *state, w int, emit emitter) {
 			n := *s
 			b := &n.writers[w]
 			b.block, b.mine, b.repair, b.stage, b.old = q.plan.part(q.mine), q.mine, true, leasing, false
-			if m.Mutation != RepairWithoutLease {
+			if m.Mutation != RepairWithoutLease && !m.WithoutViews {
 				for p := range partitions {
 					if b.block.spans(p) {
 						n.committed[p] = commit{kind: leased, offset: b.block.from[p], topic: a.topic, plan: q.plan}
@@ -420,12 +420,12 @@ func (m *Model) repair(s *state, w int, emit emitter) {
 	a := &s.writers[w]
 	n := *s
 	b := &n.writers[w]
-	if a.old && m.Mutation != RepairWithoutLease {
+	if a.old && m.Mutation != RepairWithoutLease && !m.WithoutViews {
 		b.rest()
 		emit(step{"a lease has run out for", w, -1, false}, &n)
 		return
 	}
-	if a.stage == leasing {
+	if a.stage == leasing && !m.WithoutViews {
 		for r := range rows {
 			if a.block.rows.has(r) {
 				n.view.count[a.block.topic][r] = s.source.count[a.block.topic][r]
