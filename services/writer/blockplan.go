@@ -27,19 +27,17 @@ type blockPlan struct {
 	Number int
 	Rows   int
 	// Hash of the rows' records, independent of their order.
-	Hash uint64
-	// More says that the ranges may hold more rows that the table lacks than the text could name: when this block is in the
-	// table, it is asked again.
-	More   bool
+	Hash   uint64
 	Ranges []planRange
 }
 
 // planRange is a part of a partition: From inclusive, To exclusive, without the runs in Excluded: bad rows, which went to
-// dead letters, tombstones, which are no rows, and in a repair what the table has already.
+// dead letters, and in a repair what the table has already. What stands at Cut and behind is not in this block: when it is in
+// the table, the table is asked for the rest.
 type planRange struct {
-	Partition int32
-	From, To  int64
-	Excluded  []offsetRun
+	Partition     int32
+	From, Cut, To int64
+	Excluded      []offsetRun
 }
 
 // offsetRun is a run of offsets, From inclusive, To exclusive.
@@ -54,7 +52,7 @@ func exclude(runs []offsetRun, offset int64) []offsetRun {
 	return append(runs, offsetRun{offset, offset + 1})
 }
 
-// excludes says whether an offset of the range is no row of the plan.
+// excludes says whether an offset of the range is known to be no row that has to be inserted.
 func (r planRange) excludes(offset int64) bool {
 	i, _ := slices.BinarySearchFunc(r.Excluded, offset, func(run offsetRun, offset int64) int {
 		if run.To <= offset {
@@ -70,16 +68,15 @@ const planVersion = "sf2"
 
 // String is the plan's text: ASCII, below kafka.MaxMetadataBytes when the block was closed in time.
 //
-//	sf2 <created>+<horizon> <topic id> <number>[+] <rows> <hash> <partition>:<from>+<length>[!<excluded>[-<last excluded>],…] …
+//	sf2 <created>+<horizon> <topic id> <number> <rows> <hash> <partition>:<from>+<length>[~<cut>][!<excluded>[-<last excluded>],…] …
 func (p blockPlan) String() string {
 	var b strings.Builder
-	more := ""
-	if p.More {
-		more = "+"
-	}
-	fmt.Fprintf(&b, "%s %d+%d %s %d%s %d %016x", planVersion, p.Created, p.Horizon, hex.EncodeToString(p.TopicID[:]), p.Number, more, p.Rows, p.Hash)
+	fmt.Fprintf(&b, "%s %d+%d %s %d %d %016x", planVersion, p.Created, p.Horizon, hex.EncodeToString(p.TopicID[:]), p.Number, p.Rows, p.Hash)
 	for _, r := range p.Ranges {
 		fmt.Fprintf(&b, " %d:%d+%d", r.Partition, r.From, r.To-r.From)
+		if r.Cut < r.To {
+			fmt.Fprintf(&b, "~%d", r.Cut-r.From)
+		}
 		for i, run := range r.Excluded {
 			separator := byte(',')
 			if i == 0 {
@@ -97,7 +94,7 @@ func (p blockPlan) String() string {
 }
 
 // maxRangeText is the most characters that one range takes without its excluded offsets.
-const maxRangeText = 1 + 10 + 1 + 19 + 1 + 10
+const maxRangeText = 1 + 10 + 1 + 19 + 1 + 10 + 1 + 10
 
 // planHeadText is the most characters before the ranges.
 const planHeadText = 120
@@ -116,8 +113,6 @@ func parsePlan(text string) (blockPlan, error) {
 		}
 	}
 	created, horizon, _ := strings.Cut(words[1], "+")
-	number, more := strings.CutSuffix(words[3], "+")
-	p.More = more
 	read(func() (e error) { p.Created, e = strconv.ParseInt(created, 10, 64); return })
 	read(func() (e error) { p.Horizon, e = strconv.ParseInt(horizon, 10, 64); return })
 	read(func() error {
@@ -128,7 +123,7 @@ func parsePlan(text string) (blockPlan, error) {
 		copy(p.TopicID[:], id)
 		return e
 	})
-	read(func() (e error) { p.Number, e = strconv.Atoi(number); return })
+	read(func() (e error) { p.Number, e = strconv.Atoi(words[3]); return })
 	read(func() (e error) { p.Rows, e = strconv.Atoi(words[4]); return })
 	read(func() (e error) { p.Hash, e = strconv.ParseUint(words[5], 16, 64); return })
 	for _, word := range words[6:] {
@@ -148,7 +143,8 @@ func parseRange(word string) (planRange, error) {
 	var r planRange
 	word, excluded, has := strings.Cut(word, "!")
 	partition, rest, _ := strings.Cut(word, ":")
-	from, length, _ := strings.Cut(rest, "+")
+	from, rest, _ := strings.Cut(rest, "+")
+	length, cut, isCut := strings.Cut(rest, "~")
 	number, err := strconv.ParseInt(partition, 10, 32)
 	if err != nil {
 		return r, err
@@ -161,6 +157,16 @@ func parseRange(word string) (planRange, error) {
 		return r, err
 	}
 	r.To = r.From + number
+	r.Cut = r.To
+	if isCut {
+		if r.Cut, err = strconv.ParseInt(cut, 10, 64); err != nil {
+			return r, err
+		}
+		if r.Cut < 0 || r.Cut >= number {
+			return r, fmt.Errorf("cut of range %.60q is not in it", word)
+		}
+		r.Cut += r.From
+	}
 	if r.Partition < 0 || r.From < 0 || r.To < r.From || number < 0 {
 		return r, fmt.Errorf("range %.60q is not one of offsets", word)
 	}
@@ -234,6 +240,11 @@ func (p blockPlan) rangeOf(partition int32) (planRange, bool) {
 		return planRange{}, false
 	}
 	return p.Ranges[i], true
+}
+
+// more says that the table is to be asked for the rest, once the block is in it.
+func (p blockPlan) more() bool {
+	return slices.ContainsFunc(p.Ranges, func(r planRange) bool { return r.Cut < r.To })
 }
 
 // begins are the offsets to commit when the block is planned; ends when it is in the table.

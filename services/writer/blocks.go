@@ -20,12 +20,12 @@ func (p *product) progress(now time.Time) error {
 		return err
 	}
 	// What predecessors planned comes before anything new.
-	if p.job == nil && p.missing != nil {
+	if p.job == nil && p.missing != nil && !now.Before(p.nextBlock) {
 		if err := p.replan(); err != nil {
 			return err
 		}
 	}
-	if p.job == nil && p.missing == nil && len(p.waiting) > 0 {
+	if p.job == nil && p.missing == nil && len(p.waiting) > 0 && !now.Before(p.waiting[0].notBefore) {
 		next := p.waiting[0]
 		p.waiting = p.waiting[1:]
 		p.start(next)
@@ -82,8 +82,11 @@ func (p *product) fullness() (full, crowded bool) {
 	crowded = !p.budget.report(p.topic, held)
 	// The plan has to fit the metadata of an offset.
 	text := planHeadText + p.open.touched*maxRangeText + p.open.excluded*maxExcludedText
-	return full || text > kafka.MaxMetadataBytes, crowded
+	return full || text > kafka.MaxMetadataBytes-planReserve, crowded
 }
+
+// planReserve is room, in bytes, for what the plans that repair this one have to say more.
+const planReserve = 256
 
 // maxExcludedText is the most characters of a run of excluded offsets: a batch closes the block long before ten digits.
 const maxExcludedText = 18
@@ -104,7 +107,7 @@ func (p *product) plan() error {
 	}
 	for number, part := range p.parts {
 		if part.touched {
-			plan.Ranges = append(plan.Ranges, planRange{Partition: number, From: part.from, To: part.next, Excluded: part.excluded})
+			plan.Ranges = append(plan.Ranges, planRange{Partition: number, From: part.from, Cut: part.next, To: part.next, Excluded: part.excluded})
 		}
 	}
 	plan.sort()
@@ -112,14 +115,13 @@ func (p *product) plan() error {
 	for _, r := range plan.Ranges {
 		j.mine[r.Partition] = true
 	}
-	if text := plan.String(); plan.Rows > 0 && len(text) > kafka.MaxMetadataBytes {
+	if text := plan.String(); plan.Rows > 0 && len(text) > kafka.MaxMetadataBytes-planReserve {
 		p.log.Warn("block given up, its plan is too long", "bytes", len(text), "rows", plan.Rows)
 		p.discard()
 		return p.rewindAll()
 	}
 	began, err := p.insertPlanned(j)
 	if began {
-		p.nextBlock = time.Now().Add(p.blockInterval())
 		if plan.Rows > 0 {
 			p.open.block = nil
 		}
@@ -136,7 +138,7 @@ func (p *product) replan() error {
 	old := p.missing
 	plan := *old.missing
 	plan.Created, plan.Horizon = p.now().Unix(), p.horizon()
-	began, err := p.insertPlanned(&job{plan: plan, mine: old.mine, block: old.rebuilt, letters: old.letters})
+	began, err := p.insertPlanned(&job{plan: plan, mine: old.mine, block: old.rebuilt, letters: old.letters, limit: old.limit})
 	if began {
 		p.metrics.repaired.WithLabelValues(p.topic).Inc()
 		p.missing = nil
@@ -155,7 +157,10 @@ func (p *product) insertPlanned(j *job) (bool, error) {
 		}
 	}
 	plan, ends := &j.plan, map[int32]int64(nil)
-	if j.plan.Rows == 0 && !j.plan.More {
+	if j.plan.Rows == 0 {
+		if j.plan.more() {
+			return false, errors.New("BUG: a plan without rows leaves some for later")
+		}
 		plan, ends = nil, map[int32]int64{}
 		for _, r := range j.plan.Ranges {
 			ends[r.Partition] = r.To
@@ -169,6 +174,7 @@ func (p *product) insertPlanned(j *job) (bool, error) {
 	j.letters = nil
 	if plan != nil {
 		j.held.Store(int64(j.block.Footprint()))
+		p.nextBlock = time.Now().Add(p.blockInterval())
 		p.start(j)
 	}
 	return true, nil
@@ -281,7 +287,10 @@ func (p *product) finish(j *job) {
 	}
 	p.job = nil
 	j.cancel()
+	var refused *refusedError
 	switch {
+	case errors.As(j.err, &refused):
+		p.split(j, refused)
 	case errors.Is(j.err, errPastDeadline):
 		p.log.Warn("a planned block was not inserted before its deadline", "rows", j.plan.Rows, "horizon_s", j.plan.Horizon)
 		p.await(&job{plan: j.plan, mine: j.mine})
@@ -293,10 +302,39 @@ func (p *product) finish(j *job) {
 	}
 }
 
+// refusedDelay is how long a row that is refused waits when there are too many of them.
+const refusedDelay = 5 * time.Second
+
+// split takes a block in which ClickHouse refuses a row. The table is asked again what it lacks of the plan, and half as many rows
+// are taken, until the row is alone; then it goes to dead letters, unless too many do.
+func (p *product) split(j *job, cause error) {
+	next := &job{plan: j.plan, mine: j.mine, limit: max(1, j.plan.Rows/2)}
+	// When an earlier try got no answer, it may still take place: then the horizon is waited for.
+	next.again, next.changed = !j.unknown, j.unknown
+	if j.plan.Rows == 1 {
+		if err := p.flood.Admit(p.topic, 1, 1); err != nil {
+			err = fmt.Errorf("%w; ClickHouse refuses rows: %w; mend the table or the producer, or start the writer with --accept-dead-letters=%s", err, cause, p.topic)
+			p.log.Warn("insert is waiting", "error", err.Error())
+			p.insertState.Store(&trouble{text: err.Error(), alarm: true})
+			next.notBefore = time.Now().Add(refusedDelay)
+		} else {
+			next.rejected = cause
+		}
+	}
+	p.await(next)
+}
+
+// growth of a look-up after a block without the refused row.
+const growth = 8
+
 // inserted takes a block that is in the table.
 func (p *product) inserted(j *job) {
-	if j.plan.More {
-		p.await(&job{plan: j.plan, mine: j.mine, again: true})
+	if j.plan.more() {
+		next := &job{plan: j.plan, mine: j.mine, again: true, limit: j.limit * growth}
+		if next.limit >= p.config.MaxBlockRows {
+			next.limit = 0
+		}
+		p.await(next)
 	} else {
 		for _, r := range j.plan.Ranges {
 			if p.parts[r.Partition] != nil && j.mine[r.Partition] {
@@ -314,7 +352,7 @@ func (p *product) inserted(j *job) {
 
 // lookedUp takes what the table lacks of a plan, unless the share has changed meanwhile.
 func (p *product) lookedUp(j *job) {
-	late := &job{plan: j.plan, mine: map[int32]bool{}, again: j.again, changed: j.changed}
+	late := j.anew(map[int32]bool{})
 	for partition := range j.mine {
 		late.mine[partition] = true
 	}
@@ -324,7 +362,7 @@ func (p *product) lookedUp(j *job) {
 		delete(late.mine, partition)
 	}
 	if !whole {
-		p.await(&job{plan: j.plan, mine: j.mine, again: j.again, changed: j.changed})
+		p.await(j.anew(j.mine))
 		return
 	}
 	for partition := range late.mine {
@@ -422,7 +460,7 @@ func (p *product) giveAway(partition int32) {
 	if j := p.missing; j != nil && j.mine[partition] {
 		// What was found missing is so of all its partitions together.
 		p.missing = nil
-		p.await(&job{plan: j.plan, mine: j.mine, again: j.again, changed: j.changed})
+		p.await(j.anew(j.mine))
 	}
 	kept := p.waiting[:0]
 	for _, j := range p.waiting {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
+	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
 // job is one planned block on its way into the table. It runs in a goroutine of its own, so that polling goes on.
@@ -34,6 +35,13 @@ type job struct {
 	again bool
 	// changed says that the rows cannot be made again.
 	changed bool
+	// limit is how many rows a look-up takes at most, 0 for all: ClickHouse refuses a row among more. rejected is what it said
+	// of the plan's only row.
+	limit    int
+	rejected error
+	// unknown says that an insert of the plan may have taken place, or still may.
+	unknown   bool
+	notBefore time.Time
 	// missing is the plan for what the table lacks of this one, which is rebuilt's; letters are for what is no row any more.
 	missing *blockPlan
 	letters []letter
@@ -48,6 +56,11 @@ func share(plan blockPlan, partitions ...int32) *job {
 		j.mine[partition] = true
 	}
 	return j
+}
+
+// anew is the same look-up for other partitions of the plan. What ClickHouse refused is found again.
+func (j *job) anew(mine map[int32]bool) *job {
+	return &job{plan: j.plan, mine: mine, again: j.again, changed: j.changed, limit: j.limit}
 }
 
 // start runs a job; its end comes over p.done.
@@ -75,6 +88,7 @@ var errPastDeadline = errors.New("the plan's deadline is past")
 func (p *product) execute(ctx context.Context, j *job) error {
 	rows := j.block
 	if rows == nil {
+		j.unknown = true
 		if err := p.retrying(ctx, classifyRebuild, func() error { return p.rebuild(ctx, j) }); err != nil {
 			return err
 		}
@@ -101,7 +115,13 @@ func (p *product) execute(ctx context.Context, j *job) error {
 		attempt++
 		// The attempt keeps the id unique: an earlier one may still run when its connection was lost.
 		block.QueryID = fmt.Sprintf("%s-%d-%d", token, began.UnixMilli()%1e9, attempt)
-		return p.deps.ClickHouse.Insert(ctx, block)
+		err := p.deps.ClickHouse.Insert(ctx, block)
+		if err != nil && clickhouse.Classify(err).Action == clickhouse.Split {
+			p.metrics.retries.WithLabelValues(p.topic, clickhouse.Split.String()).Inc()
+			return &refusedError{err}
+		}
+		j.unknown = j.unknown || err != nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -125,7 +145,12 @@ func (p *product) acknowledged(j *job, rows int, chunks [][]byte, began time.Tim
 	}
 }
 
-// retrying runs f until it succeeds, ctx ends or a deadline is past. Every other error is waited out: what passes by itself
+// refusedError says that ClickHouse refuses some row of a block, and therefore all of it.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+// retrying runs f until it succeeds, ctx ends, a deadline is past or a row is refused. Every other error is waited out: what passes by itself
 // with a growing delay, what needs a person slowly and with an alarm. Nothing is skipped.
 func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.Verdict, f func() error) error {
 	delays := backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: 5 * time.Second}
@@ -143,7 +168,8 @@ func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(err, errPastDeadline) {
+		var refused *refusedError
+		if errors.Is(err, errPastDeadline) || errors.As(err, &refused) {
 			return err
 		}
 		verdict := classify(err)
@@ -226,19 +252,33 @@ const maxLookUp = 48
 // lookUp asks the table what it lacks of the job's share of a plan, and makes those rows.
 func (p *product) lookUp(ctx context.Context, j *job) error {
 	j.scope = j.scope[:min(len(j.scope), maxLookUp)]
+	for limit := j.limit; ; {
+		b, there, err := p.lookUpAtOnce(ctx, j, limit)
+		if err != nil && !errors.Is(err, errIncomplete) {
+			return err
+		}
+		plan := b.mended()
+		if len(plan.String()) <= kafka.MaxMetadataBytes-planReserve/2 {
+			p.log.Warn("a planned block was looked up in the table", "partitions", strings.Trim(fmt.Sprint(j.scope), "[]"), "rows_there", there,
+				"rows_missing", plan.Rows, "dead_letters", len(b.letters), "records_expired", err != nil, "more", plan.more())
+			j.rebuilt, j.missing, j.letters = b.block, &plan, b.letters
+			return nil
+		}
+		// Too much is to be left out for one text: less at once.
+		if j.scope = j.scope[:(len(j.scope)+1)/2]; len(j.scope) == 1 {
+			limit = max(1, b.rows/2)
+		}
+	}
+}
+
+// lookUpAtOnce looks the whole scope up. It also returns how many of the rows are there.
+func (p *product) lookUpAtOnce(ctx context.Context, j *job, limit int) (*rereading, int, error) {
 	part := j.plan
 	part.Ranges = slices.DeleteFunc(slices.Clone(part.Ranges), func(r planRange) bool { return !slices.Contains(j.scope, r.Partition) })
 	have, err := p.present(ctx, part)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	b, err := p.reread(ctx, part, have)
-	if err != nil && !errors.Is(err, errIncomplete) {
-		return err
-	}
-	plan := b.repair()
-	p.log.Warn("a planned block was looked up in the table", "partitions", strings.Trim(fmt.Sprint(j.scope), "[]"), "rows_there", len(have),
-		"rows_missing", plan.Rows, "dead_letters", len(b.letters), "records_expired", err != nil, "more", plan.More)
-	j.rebuilt, j.missing, j.letters = b.block, &plan, b.letters
-	return nil
+	b, err := p.reread(ctx, part, &repair{have: have, limit: limit, rejected: j.rejected})
+	return b, len(have), err
 }

@@ -57,18 +57,27 @@ var errIncomplete = errors.New("not all records of the plan are in Kafka any mor
 type rereading struct {
 	product *product
 	plan    blockPlan
-	// have are the rows that the table has already; nil repeats the whole plan.
-	have map[position]bool
-	open map[int32]planRange
+	// repair is nil when the whole plan is repeated.
+	repair *repair
+	open   map[int32]planRange
 
 	block   *columnar.Block
 	hash    uint64
 	rows    int
 	letters []letter
-	// Of a repair: the ranges of the new plan, their text's length so far, and whether not everything fitted.
+	// Of a repair: the ranges of the new plan, and their text's length so far.
 	ranges map[int32]*repairRange
 	text   int
-	more   bool
+}
+
+// repair is what a look-up knows before it reads.
+type repair struct {
+	// have are the rows that the table has already.
+	have map[position]bool
+	// limit of rows, 0 for none.
+	limit int
+	// rejected is ClickHouse's word on the only row of the plan.
+	rejected error
 }
 
 // repairRange is a range whose excluded runs are found while its records come by.
@@ -88,19 +97,19 @@ func (r *repairRange) skip(offset int64) (began bool) {
 	return true
 }
 
-// reread reads a plan's ranges and decodes them. have, when not nil, makes it a repair: what the table has is left out,
-// what is no row any more becomes a letter.
-func (p *product) reread(ctx context.Context, plan blockPlan, have map[position]bool) (*rereading, error) {
-	b := &rereading{product: p, plan: plan, have: have, open: map[int32]planRange{}, ranges: map[int32]*repairRange{}}
+// reread reads a plan's ranges and decodes them. In a repair what the table has is left out, and what is no row any more
+// becomes a letter.
+func (p *product) reread(ctx context.Context, plan blockPlan, mending *repair) (*rereading, error) {
+	b := &rereading{product: p, plan: plan, repair: mending, open: map[int32]planRange{}, ranges: map[int32]*repairRange{}}
 	b.text = planHeadText + len(plan.Ranges)*maxRangeText
 	var assign []kafka.Committed
 	for _, r := range plan.Ranges {
 		assign = append(assign, kafka.Committed{TopicPartition: p.partitionName(r.Partition), Offset: r.From})
 		b.open[r.Partition] = r
-		b.ranges[r.Partition] = &repairRange{planRange: planRange{Partition: r.Partition, From: r.From, To: r.To}, kept: -1}
+		b.ranges[r.Partition] = &repairRange{planRange: planRange{Partition: r.Partition, From: r.From, Cut: r.To, To: r.To}, kept: -1}
 	}
 	consumer, err := kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
-		Assign: assign, Headers: have != nil, QueuedMaxKBytes: 8192, MaxBatchRecords: 4096, PartitionEnds: true,
+		Assign: assign, Headers: mending != nil, QueuedMaxKBytes: 8192, MaxBatchRecords: 4096, PartitionEnds: true,
 	}, p.log, prometheus.NewRegistry())
 	if err != nil {
 		return nil, err
@@ -136,11 +145,18 @@ func (p *product) reread(ctx context.Context, plan blockPlan, have map[position]
 // same says whether the rows are those that were planned.
 func (b *rereading) same() bool { return b.hash == b.plan.Hash && b.rows == b.plan.Rows }
 
-// repair is the plan for what was found missing: the next number, and the ranges without what is in the table.
-func (b *rereading) repair() blockPlan {
-	plan := blockPlan{TopicID: b.plan.TopicID, Number: b.plan.Number + 1, Rows: b.rows, Hash: b.hash, More: b.more}
-	for _, r := range b.ranges {
-		plan.Ranges = append(plan.Ranges, r.planRange)
+// mended is the plan for what was found missing: the next number, and the ranges without what is in the table.
+func (b *rereading) mended() blockPlan {
+	plan := blockPlan{TopicID: b.plan.TopicID, Number: b.plan.Number + 1, Rows: b.rows, Hash: b.hash}
+	for _, old := range b.plan.Ranges {
+		r := b.ranges[old.Partition].planRange
+		for _, run := range old.Excluded {
+			// What is left for later keeps what is known of it.
+			if run.From = max(run.From, r.Cut); run.From < run.To {
+				r.Excluded = append(r.Excluded, run)
+			}
+		}
+		plan.Ranges = append(plan.Ranges, r)
 	}
 	plan.sort()
 	return plan
@@ -165,36 +181,48 @@ func (b *rereading) take(ctx context.Context, records []kafka.Record) error {
 }
 
 func (b *rereading) record(ctx context.Context, want planRange, r *kafka.Record) error {
-	switch {
+	switch mending := b.repair != nil; {
 	case r.Value == nil:
 		return nil // A tombstone is no row, however it is read.
-	case want.excludes(r.Offset), b.have[position{r.Partition, r.Offset}]:
+	case !mending && r.Offset >= want.Cut, mending && r.Offset >= b.ranges[r.Partition].Cut:
+		return nil
+	case want.excludes(r.Offset), mending && b.repair.have[position{r.Partition, r.Offset}]:
 		b.skip(r)
 		return nil
-	case b.have != nil && b.text > maxRepairText:
-		b.more = true
-		b.skip(r)
+	case mending && b.repair.rejected != nil && r.Offset < want.Cut:
+		// The plan has but one row, and this is it.
+		if err := b.divert(ctx, r, deadletters.RejectedRow, b.repair.rejected); err != nil {
+			return err
+		}
+		b.repair.rejected = nil
+		return nil
+	case mending && b.repair.rejected == nil && (b.text > maxRepairText && b.rows > 0 || b.repair.limit > 0 && b.rows >= b.repair.limit):
+		b.ranges[r.Partition].Cut = r.Offset
 		return nil
 	}
 	class, err := b.append(ctx, r)
-	if err == nil {
+	switch {
+	case err == nil:
 		b.hash += recordHash(r.Partition, r.Offset, r.Value)
 		b.rows++
 		b.ranges[r.Partition].kept = r.Offset
 		return nil
+	case class == "":
+		return err
+	case b.repair == nil:
+		return nil // It was a row when the block was planned and is none now: the rows are found to be others.
 	}
-	if class == "" {
+	return b.divert(ctx, r, class, err)
+}
+
+func (b *rereading) divert(ctx context.Context, r *kafka.Record, class string, cause error) error {
+	l, err := b.product.letter(ctx, r, class, cause)
+	if err != nil {
 		return err
 	}
-	// It was a row when the block was planned and is none now. A repetition only finds that the rows are others.
-	if b.have != nil {
-		l, letterErr := b.product.letter(ctx, r, class, err)
-		if letterErr != nil {
-			return letterErr
-		}
-		b.letters = append(b.letters, l)
-		b.skip(r)
-	}
+	b.product.log.Warn("record goes to dead-letters", "partition", r.Partition, "offset", r.Offset, "class", class, "error", cause.Error())
+	b.letters = append(b.letters, l)
+	b.skip(r)
 	return nil
 }
 

@@ -27,7 +27,7 @@ func (s *stack) planned(change func(*blockPlan)) {
 			if seen[r.Partition] == nil {
 				seen[r.Partition] = &planRange{Partition: r.Partition, From: r.Offset}
 			}
-			seen[r.Partition].To = r.Offset + 1
+			seen[r.Partition].To, seen[r.Partition].Cut = r.Offset+1, r.Offset+1
 			plan.Hash += recordHash(r.Partition, r.Offset, r.Value)
 			rows++
 		}
