@@ -219,13 +219,20 @@ func (p *product) blockInterval() time.Duration {
 
 func (p *product) partsPerSecond() int { return max(1, p.contract.Sink.MaxPartsPerSecond) }
 
+// horizon is how long the table is sure to remember a block, in seconds: its window, at the greatest rate of blocks that
+// the contract allows.
+func (p *product) horizon() int64 { return int64(p.decoders.window() / p.partsPerSecond()) }
+
 // minHorizon keeps deadline, execution and what follows apart, in seconds.
 const minHorizon = 5
 
-// horizon is how long the table is sure to remember a block, in seconds: its window, at the greatest rate of blocks that
-// the contract allows.
-func (p *product) horizon() int64 {
-	return int64(max(minHorizon, p.decoders.window()/p.partsPerSecond()))
+// checkHorizon refuses a window that is too small to insert anything within.
+func (p *product) checkHorizon() error {
+	if p.horizon() < minHorizon {
+		return fmt.Errorf("table %s.%s remembers %d blocks, which at maxPartsPerSecond %d of contract %s are %d s; at least %d are needed: run `streamforge apply`, or lower the rate",
+			p.spec.Database, p.spec.Table, p.decoders.window(), p.partsPerSecond(), p.contract.ID, p.horizon(), minHorizon)
+	}
+	return nil
 }
 
 // commitTimeout bounds the registration of the transactional id, and how long a transaction waits for room.
@@ -409,6 +416,12 @@ func (p *product) observe(now time.Time) {
 		lag = now.Sub(time.UnixMilli(oldest)).Seconds()
 	}
 	p.metrics.lag.WithLabelValues(p.topic).Set(lag)
+	age := 0.0
+	if p.job != nil {
+		age = p.now().Sub(time.Unix(p.job.plan.Created, 0)).Seconds()
+	}
+	p.metrics.planAge.WithLabelValues(p.topic).Set(max(0, age))
+	p.metrics.horizon.WithLabelValues(p.topic).Set(float64(p.horizon()))
 	blocked := 0.0
 	for _, t := range []*trouble{p.sessionState.Load(), p.insertState.Load(), p.parkState.Load()} {
 		if t != nil && t.alarm {

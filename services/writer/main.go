@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/services/internal/app"
@@ -41,6 +43,10 @@ func build(a *app.App, c *config) error {
 	schemas, err := registry.New(c.Registry, a.Registry)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// A quarter is for what Go does not see: librdkafka's queues and the C library's heap.
+		debug.SetMemoryLimit(int64(c.Writer.withDefaults().MemoryLimit) / 4 * 3)
 	}
 	w, err := New(c.Writer, Deps{
 		Kafka: c.Kafka, Registry: schemas, ClickHouse: store, Contracts: chosen,

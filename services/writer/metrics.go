@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	rows, blocks, bytes, retries, deadLetters, tombstones, recovered, repaired, discarded *prometheus.CounterVec
 	insert, latency                                                                       *prometheus.HistogramVec
-	memory, lag, blocked                                                                  *prometheus.GaugeVec
+	memory, lag, blocked, horizon, planAge                                                *prometheus.GaugeVec
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -39,6 +39,8 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		latency:     histogram("end_to_end_seconds", "Age of a block's oldest record, since its Kafka timestamp, when ClickHouse acknowledged it."),
 		memory:      gauge("block_memory_bytes", "Memory held by blocks, used or not."),
 		lag:         gauge("lag_seconds", "Age of the oldest record that was read and is not acknowledged; 0 when there is none."),
+		horizon:     gauge("horizon_seconds", "For how long the table is sure to remember a block: its deduplication window divided by the contract's parts a second."),
+		planAge:     gauge("plan_age_seconds", "Age of the plan whose block is on its way into the table; 0 when there is none."),
 		blocked:     gauge("blocked", "1 while the product waits for something that needs a person; /readyz says for what."),
 	}
 }

@@ -248,6 +248,9 @@ func (p *product) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.checkHorizon(); err != nil {
+		return err
+	}
 	if err := p.sameClock(ctx); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type stack struct {
 	server     *clickhousetest.Server
 	log        *slog.Logger
 	writers    []*Writer // that run in this process
+	partitions int       // of each topic; 0 is 4
 }
 
 // states is what the writers say of themselves, for a failure.
@@ -123,7 +124,7 @@ func (s *stack) fill(own bool, topics ...string) *stack {
 	var wanted []kafka.NewTopic
 	for _, c := range all {
 		configs := map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}
-		wanted = append(wanted, kafka.NewTopic{Name: c.Topic.Name, Partitions: 4, Replication: 1, Configs: configs})
+		wanted = append(wanted, kafka.NewTopic{Name: c.Topic.Name, Partitions: max(s.partitions, 4), Replication: 1, Configs: configs})
 	}
 	if err := s.admin.Create(t.Context(), wanted); err != nil {
 		t.Fatal(err)
