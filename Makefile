@@ -43,6 +43,12 @@ replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max]
 chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
 	@bin/streamforge chaos --stack $(STACK) $(CHAOS)
 
+.PHONY: torture-writer
+torture-writer: build ## Random faults from a seed around the writer, then the proof: SEED=1 SEEDS=1 MINUTES=0.167 STACK=apache ONLY=power-loss
+	@bin/streamforge install --stack $(STACK)
+	@go build -trimpath -o bin/torture-writer ./services/writer/torture
+	@bin/torture-writer --stack $(STACK) --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only=$(ONLY))
+
 .PHONY: load
 load: build ## The pipeline at 20 times the busiest recorded second, for a minute: RATE=145.2 DURATION=60s STACK=apache
 	@bin/streamforge load --stack $(STACK) $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration=$(DURATION)) $(if $(PROFILE),--profile $(PROFILE))

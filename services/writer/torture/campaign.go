@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// campaign is one seed: traffic, faults, healing, and the proof.
+type campaign struct {
+	*world
+	seed    uint64
+	plan    schedule
+	traffic *traffic
+	began   time.Time
+	faults  int
+	// unread is where the writers stopped reading, of partitions where they did.
+	unread map[int32]int64
+
+	mutex  sync.Mutex // of the lines printed
+	under  sync.WaitGroup
+	random *rand.Rand
+	joined int
+}
+
+// result of a seed.
+type result struct {
+	seed                               uint64
+	faults, records                    int
+	lost, duplicated                   int
+	anomalies                          []string
+	dir                                string
+	inserts                            int
+	struck                             map[kind]int
+	rows, letters, buckets, unanswered int
+}
+
+// named writers are there from the beginning; each has a stable name.
+var named = []string{"writer-a", "writer-b"}
+
+// healing bounds the wait for lag 0 after the last fault.
+const healing = 3 * time.Minute
+
+// run holds a campaign. An error is one of the torture itself, and no anomaly.
+func run(ctx context.Context, config config, seed uint64, plan schedule) (*result, error) {
+	w, err := build(ctx, config, seed, plan)
+	if err != nil {
+		return nil, err
+	}
+	c := &campaign{world: w, seed: seed, plan: plan, random: rand.New(rand.NewPCG(seed, 13))}
+	r, err := c.run(ctx)
+	err = errors.Join(err, c.close())
+	if err == nil && len(r.anomalies) == 0 && !config.Keep {
+		err = os.RemoveAll(w.dir)
+	}
+	return r, err
+}
+
+func (c *campaign) run(ctx context.Context) (*result, error) {
+	id, err := c.registry.ID(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	if c.traffic, err = newTraffic(c.kafka, c.seed, c.plan.Poisoned, partitions, c.config.Rate, id); err != nil {
+		return nil, err
+	}
+	defer c.traffic.producer.Close()
+	for _, name := range named {
+		if err := c.launch(ctx, name, name); err != nil {
+			return nil, err
+		}
+	}
+	producing, stop := context.WithCancel(ctx)
+	var produced sync.WaitGroup
+	produced.Go(func() { c.traffic.run(producing) })
+	defer produced.Wait()
+	defer stop()
+	if err := c.flowing(ctx); err != nil {
+		return nil, err
+	}
+	c.began = time.Now()
+	c.strike(ctx)
+	c.under.Wait()
+	stop()
+	produced.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	c.say("faults are over")
+	return c.prove(ctx)
+}
+
+// flowing waits until both writers are ready and rows arrive: what strikes before that strikes nothing.
+func (c *campaign) flowing(ctx context.Context) error {
+	return again(ctx, func() error {
+		rows, err := c.clickhouse.Query(ctx, "SELECT count() FROM "+table)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var count uint64
+		for rows.Next() {
+			if err := rows.Scan(&count); err != nil {
+				return err
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		if count == 0 {
+			return errors.New("no row has arrived in the table")
+		}
+		for _, name := range named {
+			if err := ready(ctx, c.stack.HTTP(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// say prints what is done, with the time since the traffic began.
+func (c *campaign) say(format string, args ...any) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if !c.config.Quiet {
+		fmt.Printf("  %6.2fs  %s\n", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+// strike begins each fault when it is due, and lets the traffic go on until the campaign's length is over.
+func (c *campaign) strike(ctx context.Context) {
+	for _, f := range c.plan.Faults {
+		if !sleep(ctx, time.Until(c.began.Add(f.At))) {
+			return
+		}
+		c.faults++
+		c.under.Go(func() { c.do(ctx, f) })
+	}
+	sleep(ctx, time.Until(c.began.Add(c.config.length())))
+}
+
+// sleep says false when ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// do is one fault from its beginning to its end.
+func (c *campaign) do(ctx context.Context, f fault) {
+	writer := named[int(f.Draw)%len(named)]
+	c.say("%s", f)
+	switch f.Kind {
+	case killWriter:
+		c.kill(writer)
+	case killClickHouse:
+		c.kill("clickhouse")
+	case killBroker:
+		c.kill("broker")
+	case killRegistry:
+		c.kill("registry")
+	case stopWriter:
+		c.stop(ctx, writer, f.For)
+	case stopClickHouse:
+		c.stop(ctx, "clickhouse", f.For)
+	case stopBroker:
+		c.stop(ctx, "broker", f.For)
+	case stopRegistry:
+		c.stop(ctx, "registry", f.For)
+	case killInInsert, powerLoss:
+		c.sink.onInsert(func() {
+			time.Sleep(time.Duration(f.Draw%40) * time.Millisecond)
+			c.kill("clickhouse")
+			if f.Kind == powerLoss {
+				for _, name := range named {
+					c.kill(name)
+				}
+			}
+		})
+	case rebalanceStorm:
+		for end := time.Now().Add(f.For); time.Now().Before(end) && ctx.Err() == nil; {
+			c.join(ctx, 300*time.Millisecond, true)
+		}
+	case joinWriter:
+		c.join(ctx, f.For, false)
+	case schemaChange:
+		c.changeSchema(ctx, f.Draw%2 == 0)
+	case fullDisk:
+		c.fillDisk(ctx, f.For)
+	default:
+		end := c.sink.during(f.Kind)
+		sleep(ctx, f.For)
+		end()
+	}
+}
+
+func (c *campaign) kill(name string) {
+	if p := c.stack.Process(name); p != nil {
+		_ = syscall.Kill(p.PID(), syscall.SIGKILL) // It may have just ended by another fault.
+	}
+}
+
+// stop suspends a process. Whatever was killed meanwhile has another id, and runs.
+func (c *campaign) stop(ctx context.Context, name string, d time.Duration) {
+	p := c.stack.Process(name)
+	if p == nil {
+		return
+	}
+	pid := p.PID()
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	sleep(ctx, d)
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+}
+
+// join has a writer without a name join the group for a while. It is killed, or drains.
+func (c *campaign) join(ctx context.Context, d time.Duration, kill bool) {
+	c.mutex.Lock()
+	c.joined++
+	name := fmt.Sprintf("writer-joined-%d", c.joined)
+	c.mutex.Unlock()
+	if err := c.launch(ctx, name, ""); err != nil {
+		c.say("%s did not start: %v", name, err)
+		return
+	}
+	sleep(ctx, d)
+	if kill {
+		if err := c.stack.Process(name).Hold(); err != nil {
+			c.say("%s: %v", name, err)
+		}
+	}
+	if err := c.stack.StopProgram(name); err != nil && !kill {
+		c.say("%s left: %v", name, err)
+	}
+}
+
+// changeSchema makes the new version's column before or after the version, and then has records of it produced.
+func (c *campaign) changeSchema(ctx context.Context, columnFirst bool) {
+	id := 0
+	column := func() error { return c.addColumn(ctx) }
+	version := func() (err error) { id, err = c.registerNext(ctx); return err }
+	steps := []func() error{version, column}
+	if columnFirst {
+		steps = []func() error{column, version}
+	}
+	for i, step := range steps {
+		if err := again(ctx, step); err != nil {
+			c.say("the schema is not changed: %v", err)
+			return
+		}
+		// Without its column the writer has to wait for records of the new version, or to read on with the old.
+		if id != 0 {
+			c.traffic.changeSchema(id)
+		}
+		if i == 0 {
+			sleep(ctx, 500*time.Millisecond)
+		}
+	}
+}
+
+// again tries until it succeeds: what is asked may be killed or stopped at the time.
+func again(ctx context.Context, try func() error) error {
+	for end := time.Now().Add(healing); ; {
+		err := try()
+		if err == nil || time.Now().After(end) || !sleep(ctx, 100*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+func (c *campaign) fillDisk(ctx context.Context, d time.Duration) {
+	if c.disk == "" {
+		c.say("full-disk is left out: a small disk cannot be mounted here")
+		return
+	}
+	remove, err := c.ballast()
+	if err != nil {
+		c.say("the disk is not filled: %v", err)
+		return
+	}
+	sleep(ctx, d)
+	remove()
+}
+
+// ready asks a program.
+func ready(ctx context.Context, address string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 5 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text := make([]byte, 500)
+		n, _ := response.Body.Read(text)
+		return fmt.Errorf("%s: %s", response.Status, text[:n])
+	}
+	return nil
+}

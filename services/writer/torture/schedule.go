@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// kind of a fault.
+type kind string
+
+const (
+	killWriter     kind = "kill-writer"     // SIGKILL; the supervisor starts it again
+	stopWriter     kind = "stop-writer"     // SIGSTOP for a while: a zombie, when it takes longer than its session
+	killClickHouse kind = "kill-clickhouse" // at no particular moment
+	killInInsert   kind = "kill-in-insert"  // ClickHouse, milliseconds after it was given an insert: between source part and view part
+	powerLoss      kind = "power-loss"      // the same, and the writers with it, so that a takeover has to heal the view
+	stopClickHouse kind = "stop-clickhouse"
+	killBroker     kind = "kill-broker"
+	stopBroker     kind = "stop-broker"
+	killRegistry   kind = "kill-registry"
+	stopRegistry   kind = "stop-registry"
+	rebalanceStorm kind = "rebalance-storm" // a writer without a name joins and is killed, several times
+	joinWriter     kind = "join-writer"     // a writer joins for a while and drains
+	slowInserts    kind = "slow-inserts"    // each arrives up to two seconds late
+	failingInserts kind = "failing-inserts" // ClickHouse's error codes, without the insert
+	falseErrors    kind = "false-errors"    // the insert takes place, and is answered by an error
+	lostRequests   kind = "lost-requests"   // the connection ends before ClickHouse has seen anything
+	lostAcks       kind = "lost-acks"       // the insert takes place, and the connection ends without an answer
+	cutInserts     kind = "cut-inserts"     // the connection ends while the insert is under way
+	lateInserts    kind = "late-inserts"    // the connection ends at once, and the insert arrives seconds later
+	doubledInserts kind = "doubled-inserts" // arrives twice at the same time
+	schemaChange   kind = "schema-change"   // a new version, with a column, in the middle of the traffic; once at most
+	fullDisk       kind = "full-disk"       // ClickHouse's disk, a small tmpfs
+)
+
+// weights say how often each kind is drawn.
+var weights = map[kind]int{
+	killWriter: 5, stopWriter: 4, killClickHouse: 1, killInInsert: 2, powerLoss: 2, stopClickHouse: 2, killBroker: 1, stopBroker: 2,
+	killRegistry: 1, stopRegistry: 1, rebalanceStorm: 2, joinWriter: 2, slowInserts: 2, failingInserts: 2, falseErrors: 2, lostRequests: 1,
+	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1,
+}
+
+// allKinds in an order that does not change, which the draws rest on.
+func allKinds() []kind {
+	var kinds []kind
+	for k := range weights {
+		kinds = append(kinds, k)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// fault is one thing that goes wrong.
+type fault struct {
+	// At is when it begins, counted from the beginning of the traffic; For is how long it lasts, 0 for what has no length.
+	At, For time.Duration
+	Kind    kind
+	// Draw decides what the kind leaves open: which writer, which order of steps.
+	Draw uint32
+}
+
+func (f fault) String() string {
+	text := fmt.Sprintf("%6.2fs  %s", f.At.Seconds(), f.Kind)
+	if f.For > 0 {
+		text += fmt.Sprintf(" for %.2fs", f.For.Seconds())
+	}
+	return text
+}
+
+// schedule is what a seed stands for. The same seed, length and kinds give the same schedule; how the processes' own steps fall
+// between the faults is the machine's affair.
+type schedule struct {
+	Faults []fault
+	// Window of the table in tokens. A small one makes a horizon of seconds, so that plans are found behind it.
+	Window int
+	// View says that a materialized view hangs on the table.
+	View bool
+	// Poisoned is how many records of 10,000 are bad.
+	Poisoned int
+	// SmallDisk says that a full disk is among the faults.
+	SmallDisk bool
+}
+
+// meanBetween two faults.
+const meanBetween = 600 * time.Millisecond
+
+// draw makes the schedule of a seed, of the kinds given or, when there are none, of all.
+func draw(seed uint64, length time.Duration, kinds []kind) schedule {
+	random := rand.New(rand.NewPCG(seed, 5))
+	// A view is not rebuilt after the horizon (the writer's README), so that a short horizon and a view exclude each other.
+	s := schedule{Window: 10_000, View: true, Poisoned: random.IntN(40)}
+	if seed%4 == 3 {
+		s.Window, s.View = 200, false
+	}
+	var urn []kind
+	for _, k := range allKinds() {
+		if len(kinds) > 0 && !slices.Contains(kinds, k) {
+			continue
+		}
+		for range weights[k] {
+			urn = append(urn, k)
+		}
+	}
+	changed := false
+	for at := 500 * time.Millisecond; len(urn) > 0; {
+		at += time.Duration(random.ExpFloat64() * float64(meanBetween))
+		if at >= length {
+			break
+		}
+		f := fault{At: at, Kind: urn[random.IntN(len(urn))], Draw: random.Uint32()}
+		f.For = lasts(f.Kind, random)
+		if f.Kind == schemaChange && changed {
+			continue
+		}
+		changed = changed || f.Kind == schemaChange
+		s.SmallDisk = s.SmallDisk || f.Kind == fullDisk
+		s.Faults = append(s.Faults, f)
+	}
+	return s
+}
+
+// lasts draws how long a fault of a kind lasts.
+func lasts(k kind, random *rand.Rand) time.Duration {
+	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
+	switch k {
+	case killWriter, killClickHouse, killInInsert, powerLoss, killBroker, killRegistry, schemaChange:
+		return 0
+	case stopWriter:
+		if random.IntN(3) == 0 {
+			return between(6500*time.Millisecond, 9*time.Second) // longer than a session: others own its partitions when it wakes
+		}
+		return between(100*time.Millisecond, 2*time.Second)
+	case stopBroker, stopClickHouse, stopRegistry, fullDisk:
+		return between(200*time.Millisecond, 3*time.Second)
+	case rebalanceStorm, joinWriter:
+		return between(time.Second, 4*time.Second)
+	}
+	return between(300*time.Millisecond, 3*time.Second)
+}
