@@ -101,6 +101,9 @@ func wantedThings() (deps governance.Deps, err error) {
 	if deps.Migrations, err = migration.Load(contracts.FS, deps.Contracts); err != nil {
 		return deps, err
 	}
+	if deps.Views, err = contract.LoadViews(contracts.FS, deps.Contracts); err != nil {
+		return deps, err
+	}
 	deps.Subjects, err = schemas.All()
 	return deps, err
 }

@@ -40,7 +40,7 @@ func (l *lintCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	options := []contract.Option{contract.WithSink(ddl.Mappable), contract.WithMigrations(migration.Judge), contract.WithToday(time.Now())}
+	options := []contract.Option{contract.WithSink(ddl.Mappable), contract.WithMigrations(migration.Judge), contract.WithViews(ddl.Viewable), contract.WithToday(time.Now())}
 	remark := ""
 	versions, err := versionsOf(ctx, dir, subjects)
 	if err == nil {

@@ -19,6 +19,9 @@ type Consumer struct {
 	Principal string
 	Reads     []Read
 
+	// View says that this is a view, which reads the product's table and no topic: it has no principal.
+	View bool `json:"-"`
+
 	// File is the path below contracts/; empty for a group that follows from a sink.
 	File string
 
@@ -35,7 +38,7 @@ type Read struct {
 }
 
 // LoadConsumers reads consumers/<group>.yaml and adds the writer's groups, one for each contract with a sink, which read
-// every field. The error is Problems. Whether the declared fields exist is Lint's to say: who asks which readers a removed
+// every field, and the views over tables. The error is Problems. Whether the declared fields exist is Lint's to say: who asks which readers a removed
 // field breaks has to see those that still name it.
 func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 	declared, problems, err := loadConsumers(fsys)
@@ -55,6 +58,14 @@ func LoadConsumers(fsys fs.FS, contracts []Contract) ([]Consumer, error) {
 		}
 		declared = append(declared, Consumer{Group: WriterGroup(c.Topic.Name), Owner: "platform", Principal: "User:writer", Reads: []Read{read}})
 	}
+	views, problems, err := loadViews(fsys)
+	if err != nil {
+		return nil, err
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	declared = append(declared, readers(views)...)
 	sort.Slice(declared, func(i, j int) bool { return declared[i].Group < declared[j].Group })
 	return declared, nil
 }
@@ -76,6 +87,9 @@ func ParseConsumer(name string, text []byte) (Consumer, Problems) {
 	}
 	if strings.HasPrefix(c.Group, WriterGroup("")) {
 		problems = append(problems, c.problem("/group", "the writer's groups follow from the sinks", "remove the file"))
+	}
+	if strings.HasPrefix(c.Group, ViewReader("")) {
+		problems = append(problems, c.problem("/group", "names that begin with "+ViewReader("")+" are those of views", "choose another"))
 	}
 	return c, problems
 }

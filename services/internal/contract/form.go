@@ -33,9 +33,12 @@ var producerForm []byte
 //go:embed migration.schema.json
 var migrationForm []byte
 
+//go:embed view.schema.json
+var viewForm []byte
+
 var compiledForms = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	forms := map[string]*jsonschema.Schema{}
-	for name, text := range map[string][]byte{"contract": contractForm, "consumer": consumerForm, "producer": producerForm, "waiver": waiverForm, "migration": migrationForm} {
+	for name, text := range map[string][]byte{"contract": contractForm, "consumer": consumerForm, "producer": producerForm, "waiver": waiverForm, "migration": migrationForm, "view": viewForm} {
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
 		if err != nil {
 			return nil, fmt.Errorf("BUG: %s.schema.json is not JSON: %w", name, err)

@@ -37,6 +37,7 @@ type linter struct {
 	versions  func(string) []*avro.Schema
 	today     time.Time
 	migration func(m Migration, from, to string) []RuleFault
+	view      func(v View, c Contract, schemaText string) error
 }
 
 func newLinter(options []Option) linter {
@@ -47,7 +48,7 @@ func newLinter(options []Option) linter {
 	return l
 }
 
-// Lint loads contracts, consumers, producers, waivers and migrations and compares them with each other and with the schemas. The error is Problems.
+// Lint loads contracts, consumers, producers, waivers, migrations and views and compares them with each other and with the schemas. The error is Problems.
 func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	l := newLinter(options)
 	files, err := contractFiles(fsys)
@@ -88,6 +89,12 @@ func Lint(fsys fs.FS, subjects []schemas.Subject, options ...Option) error {
 	}
 	problems = append(problems, found...)
 	problems = append(problems, l.lintMigrations(migrations, all, subjects)...)
+	views, found, err := loadViews(fsys)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, found...)
+	problems = append(problems, l.lintViews(views, all, subjects)...)
 	return problems.Err()
 }
 

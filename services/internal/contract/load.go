@@ -11,7 +11,7 @@ import (
 
 // Load reads every <domain>/<product>.yaml of fsys, sorted by product. It fails with Problems, one line for each thing that
 // is wrong with the files; what is wrong between contracts and schemas is Lint's to say. Folders that hold other things
-// than contracts (consumers, producers, waivers) and migrations (<product>.migration.yaml) are left out.
+// than contracts (consumers, producers, waivers) migrations (<product>.migration.yaml) and views (<view>.view.yaml) are left out.
 func Load(fsys fs.FS) ([]Contract, error) {
 	names, err := contractFiles(fsys)
 	if err != nil {
@@ -70,7 +70,7 @@ func contractFiles(fsys fs.FS) ([]string, error) {
 	var kept []string
 	for _, name := range names {
 		domain := path.Dir(name)
-		if domain == "consumers" || domain == "producers" || domain == "waivers" || strings.HasSuffix(name, migrationEnding) {
+		if domain == "consumers" || domain == "producers" || domain == "waivers" || strings.HasSuffix(name, migrationEnding) || strings.HasSuffix(name, viewEnding) {
 			continue
 		}
 		kept = append(kept, name)

@@ -115,11 +115,13 @@ type Deps struct {
 	Producers []contract.Producer
 	// Migrations between major versions; the views over both versions' tables follow from them.
 	Migrations []contract.Migration
-	Subjects   []schemas.Subject
-	Registry   Registry
-	Topics     Topics
-	Tables     Tables
-	Rights     Rights
+	// Views over products' tables that are added up while rows are inserted.
+	Views    []contract.View
+	Subjects []schemas.Subject
+	Registry Registry
+	Topics   Topics
+	Tables   Tables
+	Rights   Rights
 	// Progress is told before and after every step; nil tells nobody.
 	Progress func(Progress)
 }

@@ -224,10 +224,11 @@ func (w *world) Exec(_ context.Context, statement string) error {
 			i := slices.IndexFunc(w.wanted.Subjects, func(s schemas.Subject) bool { return s.Name == c.Subject })
 			text := must(schemas.SelfContained(w.wanted.Subjects[i]))
 			made := governance.Table{
-				Created:    "CREATE TABLE market." + table + " (CONSTRAINT " + ddl.DeadlineConstraint + " CHECK now() < x) ENGINE = MergeTree",
+				Created: "CREATE TABLE market." + table + " (INDEX " + ddl.OffsetIndex + " x TYPE minmax, PROJECTION " + ddl.OffsetProjection +
+					" (SELECT x), CONSTRAINT " + ddl.DeadlineConstraint + " CHECK now() < x) ENGINE = MergeTree",
 				SortingKey: strings.Join(c.Sink.OrderBy, ", "), PartitionKey: c.Sink.PartitionBy, Engine: "MergeTree", Comment: c.Purpose,
-				EngineFull: fmt.Sprintf("MergeTree ORDER BY x TTL toDateTime(%s) + toIntervalDay(%d) SETTINGS non_replicated_deduplication_window = %d, index_granularity = 8192",
-					c.Sink.TimeColumn, c.Sink.TTLDays, ddl.DefaultDedupWindow),
+				EngineFull: fmt.Sprintf("MergeTree ORDER BY x TTL toDateTime(%s) + toIntervalDay(%d) SETTINGS non_replicated_deduplication_window = %d, %s = '%s', index_granularity = 8192",
+					c.Sink.TimeColumn, c.Sink.TTLDays, ddl.DefaultDedupWindow, ddl.ProjectionMode, ddl.ProjectionModeValue),
 			}
 			for _, column := range must(ddl.Columns(c, text)) {
 				made.Columns = append(made.Columns, ddl.Existing([]ddl.Column{column})...)
@@ -833,6 +834,10 @@ func TestWhatATableHasBesideItsColumnsIsNamed(t *testing.T) {
 		"comment of quantity:  → Quantity in the base currency (contracts where the venue trades in contracts), exact.: COMMENT COLUMN `quantity` 'Quantity in the base currency (contracts where the venue trades in contracts), exact.'",
 		"codec of quantity: ZSTD(1) → : MODIFY COLUMN `quantity` REMOVE CODEC",
 		"codec of received_at: ZSTD(9) → Delta(8), LZ4: MODIFY COLUMN `received_at` CODEC(Delta(8), LZ4)",
+		"lightweight_mutation_projection_mode: none → rebuild: MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild'",
+		"lookup of offsets: none → an index and a projection: ADD INDEX IF NOT EXISTS offset_range (_partition, _offset) TYPE minmax GRANULARITY 1, " +
+			"ADD PROJECTION IF NOT EXISTS offsets (SELECT _topic_id, _partition, count(), min(_offset), max(_offset) GROUP BY _topic_id, _partition), " +
+			"MATERIALIZE INDEX offset_range, MATERIALIZE PROJECTION offsets",
 		"constraint insert_deadline: none → an insert past its token's deadline is refused: ADD CONSTRAINT IF NOT EXISTS insert_deadline CHECK " +
 			"NOT startsWith(getSetting('insert_deduplication_token'), 'sf-') OR now() < toDateTime(toUInt32OrZero(splitByChar('-', getSetting('insert_deduplication_token'))[2]))",
 		"TTL: toDateTime(received_at) + toIntervalDay(30), toDateTime(received_at) + toIntervalDay(1) WHERE venue = 'binance' → 30 days after received_at: MODIFY TTL toDateTime(`received_at`) + INTERVAL 30 DAY",

@@ -170,6 +170,9 @@ func (g *Governance) wantedRights() []Right {
 		}
 	}
 	for _, c := range g.deps.Consumers {
+		if c.View {
+			continue // A view reads a table, and no topic.
+		}
 		add(c.Principal, "GROUP", c.Group, opRead, false)
 		for _, read := range c.Reads {
 			topic(c.Principal, read.Product, opRead)

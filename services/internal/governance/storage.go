@@ -40,7 +40,7 @@ func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
 		})
 	}
 	setting := "non_replicated_deduplication_window"
-	if have.Engine != engines[0] {
+	if strings.HasPrefix(have.Engine, "Replicated") || strings.HasPrefix(have.Engine, "Shared") {
 		setting = "replicated_deduplication_window"
 	}
 	window := strconv.Itoa(spec.DedupWindow)
@@ -125,7 +125,7 @@ func (g *Governance) compareWords(p *Plan, c contract.Contract, spec ddl.Spec, h
 			}
 		}
 	}
-	deadline := false
+	var deadline, index, projection bool
 	for _, part := range parts {
 		word, rest, _ := strings.Cut(part, " ")
 		name, _, _ := strings.Cut(rest, " ")
@@ -137,8 +137,25 @@ func (g *Governance) compareWords(p *Plan, c contract.Contract, spec ddl.Spec, h
 			}
 			p.note(KindTable, spec.Table, "constraint %s, which no contract says: it refuses rows; it is left alone", rest)
 		case "INDEX", "PROJECTION":
+			if word == "INDEX" && name == ddl.OffsetIndex {
+				index = true
+				continue
+			}
+			if word == "PROJECTION" && name == ddl.OffsetProjection {
+				projection = true
+				continue
+			}
 			p.note(KindTable, spec.Table, "%s %s, which no contract says; it is left alone", strings.ToLower(word), rest)
 		}
+	}
+	if from := engineSetting(have.EngineFull, ddl.ProjectionMode); strings.Trim(from, "'") != ddl.ProjectionModeValue {
+		step(ddl.ProjectionMode, from, ddl.ProjectionModeValue, fmt.Sprintf("MODIFY SETTING %s = '%s'", ddl.ProjectionMode, ddl.ProjectionModeValue))
+	}
+	if sql := ddl.AddLookup(spec, index, projection, g.config.DDL); sql != "" {
+		p.step(Step{
+			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: "lookup of offsets", From: "none", To: "an index and a projection",
+			What: "add what makes the lookup of offsets quick, to every part", SQL: sql,
+		})
 	}
 	if !deadline {
 		p.step(Step{

@@ -37,6 +37,9 @@ func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return err
 	}
+	if err := g.planSums(ctx, p, database, views); err != nil {
+		return err
+	}
 	all, err := g.deps.Tables.List(ctx, database)
 	if err != nil {
 		return err

@@ -71,6 +71,12 @@ func (g *Governance) planView(ctx context.Context, p *Plan, m migration.Migratio
 		return nil
 	}
 	comment := fmt.Sprintf("Rows of %s up to the cut-over, in the columns of %s, and all of the latter's.", from.Sink.Table, to.Sink.Table)
+	return g.compareView(ctx, p, view, comment, database)
+}
+
+// compareView makes a view, or makes it again where it is another than it should be.
+func (g *Governance) compareView(ctx context.Context, p *Plan, view migration.View, comment, database string) error {
+	name := view.Name
 	step := Step{Kind: KindView, Action: ActionCreate, Object: name, What: "create", SQL: createView(view, database, comment, g.config.DDL)}
 	existing, err := g.deps.Tables.Describe(ctx, database, name)
 	switch {

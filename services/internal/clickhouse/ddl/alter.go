@@ -43,10 +43,7 @@ func Alter(spec Spec, existing []ExistingColumn, wanted []Column, options Option
 	for _, c := range existing {
 		have[c.Name] = c
 	}
-	prefix := "ALTER TABLE " + spec.Name()
-	if options.Cluster != "" {
-		prefix += " ON CLUSTER " + QuoteName(options.Cluster)
-	}
+	prefix := spec.alter(options)
 	var statements []string
 	var errs []error
 	after := " FIRST"

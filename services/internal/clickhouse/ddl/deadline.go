@@ -15,9 +15,5 @@ const deadlineCheck = "NOT startsWith(getSetting('insert_deduplication_token'), 
 
 // AddDeadline writes the statement that gives an existing table the constraint.
 func AddDeadline(spec Spec, options Options) string {
-	s := "ALTER TABLE " + spec.Name()
-	if options.Cluster != "" {
-		s += " ON CLUSTER " + QuoteName(options.Cluster)
-	}
-	return s + " ADD CONSTRAINT IF NOT EXISTS " + DeadlineConstraint + " CHECK " + deadlineCheck
+	return spec.alter(options) + " ADD CONSTRAINT IF NOT EXISTS " + DeadlineConstraint + " CHECK " + deadlineCheck
 }

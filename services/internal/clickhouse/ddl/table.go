@@ -3,6 +3,7 @@
 package ddl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,6 +19,8 @@ type Spec struct {
 	TTLDays   int
 	// Columns are the contract's options by field path (parent.child).
 	Columns map[string]ColumnOptions
+	// Engine is MergeTree where nothing is said; a cluster's is Replicated in front of it.
+	Engine string
 	// DedupWindow is how many insert tokens the table remembers.
 	DedupWindow int
 	// Comment of the table.
@@ -30,6 +33,8 @@ type Options struct {
 	Cluster string
 	// ReplicaPath is the Keeper path of a replicated table; {database}, {table} and {shard} are the server's macros.
 	ReplicaPath string
+	// Sharded says that the cluster has several shards: every table gets a Distributed one over it, <table>_all, to read from.
+	Sharded bool
 }
 
 // DefaultDedupWindow is the number of blocks whose tokens a table remembers. At the contract's greatest rate of parts it
@@ -39,8 +44,19 @@ const DefaultDedupWindow = 10000
 // DefaultReplicaPath is where a replicated table keeps its state unless Options says otherwise.
 const DefaultReplicaPath = "/clickhouse/tables/{shard}/{database}/{table}"
 
+// onCluster is what a statement says behind the name of a table.
+func (o Options) onCluster() string {
+	if o.Cluster == "" {
+		return ""
+	}
+	return " ON CLUSTER " + QuoteName(o.Cluster)
+}
+
 // Name is the table's quoted full name.
 func (s Spec) Name() string { return QuoteName(s.Database) + "." + QuoteName(s.Table) }
+
+// alter begins every statement that changes the table.
+func (s Spec) alter(options Options) string { return "ALTER TABLE " + s.Name() + options.onCluster() }
 
 // CreateSpec writes CREATE TABLE for a spec and a self-contained schema. The same input gives the same text.
 func CreateSpec(spec Spec, schemaText string, options Options) (string, error) {
@@ -52,14 +68,11 @@ func CreateSpec(spec Spec, schemaText string, options Options) (string, error) {
 		return "", fmt.Errorf("table %s.%s: %w", spec.Database, spec.Table, err)
 	}
 	var b strings.Builder
-	b.WriteString("CREATE TABLE IF NOT EXISTS " + spec.Name())
-	if options.Cluster != "" {
-		b.WriteString(" ON CLUSTER " + QuoteName(options.Cluster))
-	}
-	b.WriteString("\n(\n")
+	b.WriteString("CREATE TABLE IF NOT EXISTS " + spec.Name() + options.onCluster() + "\n(\n")
 	for _, c := range columns {
 		b.WriteString("    " + c.Definition() + ",\n")
 	}
+	b.WriteString("    " + offsetIndex + ",\n    " + offsetProjection + ",\n")
 	b.WriteString("    CONSTRAINT " + DeadlineConstraint + " CHECK " + deadlineCheck + "\n)\n")
 	spec.writeEngine(&b, options)
 	return b.String(), nil
@@ -94,15 +107,16 @@ func (s Spec) writeEngine(b *strings.Builder, options Options) {
 		window = DefaultDedupWindow
 	}
 	setting := "non_replicated_deduplication_window"
+	engine := cmp.Or(s.Engine, "MergeTree")
 	b.WriteString("ENGINE = ")
 	if options.Cluster == "" {
-		b.WriteString("MergeTree\n")
+		b.WriteString(engine + "\n")
 	} else {
 		path := options.ReplicaPath
 		if path == "" {
 			path = DefaultReplicaPath
 		}
-		b.WriteString("ReplicatedMergeTree(" + QuoteString(path) + ", '{replica}')\n")
+		b.WriteString("Replicated" + engine + "(" + QuoteString(path) + ", '{replica}')\n")
 		setting = "replicated_deduplication_window"
 	}
 	if s.PartitionBy != "" {
@@ -113,6 +127,9 @@ func (s Spec) writeEngine(b *strings.Builder, options Options) {
 		fmt.Fprintf(b, "TTL toDateTime(%s) + INTERVAL %d DAY\n", QuoteName(s.TTLColumn), s.TTLDays)
 	}
 	fmt.Fprintf(b, "SETTINGS %s = %d", setting, window)
+	if s.Engine == "" {
+		fmt.Fprintf(b, ", %s = '%s'", ProjectionMode, ProjectionModeValue)
+	}
 	if s.Comment != "" {
 		b.WriteString("\nCOMMENT " + QuoteString(s.Comment))
 	}

@@ -29,7 +29,7 @@ func TestWhatLivesIsTold(t *testing.T) {
 		t.Helper()
 		report := run(t, r)
 		s := subject(t, report, "raw-trades-value")
-		if want := []check.Reader{{Group: "writer.raw-trades", Owner: "platform", Reads: []string{"price"}, Live: "live on 2026-11-22 (production)"}}; cmp.Diff(want, s.Readers) != "" {
+		if want := []check.Reader{{Group: "view.candles", Owner: "market-data", Reads: []string{"price"}}, {Group: "writer.raw-trades", Owner: "platform", Reads: []string{"price"}, Live: "live on 2026-11-22 (production)"}}; cmp.Diff(want, s.Readers) != "" {
 			t.Errorf("%s: %s", how, cmp.Diff(want, s.Readers))
 		}
 		if want := []check.Undeclared{{Group: "notebook", Life: "without a member on 2026-11-22, has read up to 2026-11-20", Cluster: "production"}}; cmp.Diff(want, s.Undeclared) != "" {

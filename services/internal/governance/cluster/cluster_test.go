@@ -100,6 +100,9 @@ func wantedThings(t *testing.T) stack {
 	if s.deps.Producers, err = contract.LoadProducers(contracts.FS, s.deps.Contracts, s.deps.Consumers); err != nil {
 		t.Fatal(err)
 	}
+	if s.deps.Views, err = contract.LoadViews(contracts.FS, s.deps.Contracts); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -188,7 +191,7 @@ func TestOnRealPartsASecondPlanIsEmpty(t *testing.T) {
 	s := start(t, true)
 	g := govern(t, s)
 	first := apply(t, g)
-	everyKind(t, s, first, governance.KindTable, governance.KindSubject, governance.KindCompatibility, governance.KindRight, governance.KindTopic)
+	everyKind(t, s, first, governance.KindTable, governance.KindView, governance.KindSubject, governance.KindCompatibility, governance.KindRight, governance.KindTopic)
 	if again := plan(t, g); !again.Empty() {
 		t.Errorf("the second plan:\n%s", again)
 	}

@@ -27,7 +27,7 @@ func TestAViewJoinsTwoMajorVersions(t *testing.T) {
 	}
 	mine := func(p governance.Plan) (steps []governance.Step) {
 		for _, step := range p.Steps {
-			if step.Kind == governance.KindView {
+			if step.Object == view {
 				steps = append(steps, step)
 			}
 		}

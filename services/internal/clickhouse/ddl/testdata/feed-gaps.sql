@@ -21,11 +21,13 @@ CREATE TABLE IF NOT EXISTS `default`.`feed_gaps`
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
     `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.',
+    INDEX offset_range (_partition, _offset) TYPE minmax GRANULARITY 1,
+    PROJECTION offsets (SELECT _topic_id, _partition, count(), min(_offset), max(_offset) GROUP BY _topic_id, _partition),
     CONSTRAINT insert_deadline CHECK NOT startsWith(getSetting('insert_deduplication_token'), 'sf-') OR now() < toDateTime(toUInt32OrZero(splitByChar('-', getSetting('insert_deduplication_token'))[2]))
 )
 ENGINE = MergeTree
 PARTITION BY (toYYYYMMDD(received_at))
 ORDER BY (venue, symbol, received_at)
 TTL toDateTime(`received_at`) + INTERVAL 30 DAY
-SETTINGS non_replicated_deduplication_window = 10000
+SETTINGS non_replicated_deduplication_window = 10000, lightweight_mutation_projection_mode = 'rebuild'
 COMMENT 'Says what is missing of a symbol\'s data and why, so that nobody mistakes silence of a loader for silence of a market.'

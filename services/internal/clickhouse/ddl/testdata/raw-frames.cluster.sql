@@ -14,11 +14,13 @@ CREATE TABLE IF NOT EXISTS `default`.`raw_frames` ON CLUSTER `main`
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
     `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.',
+    INDEX offset_range (_partition, _offset) TYPE minmax GRANULARITY 1,
+    PROJECTION offsets (SELECT _topic_id, _partition, count(), min(_offset), max(_offset) GROUP BY _topic_id, _partition),
     CONSTRAINT insert_deadline CHECK NOT startsWith(getSetting('insert_deduplication_token'), 'sf-') OR now() < toDateTime(toUInt32OrZero(splitByChar('-', getSetting('insert_deduplication_token'))[2]))
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toYYYYMMDD(received_at))
 ORDER BY (venue, feed, received_at, sequence)
 TTL toDateTime(`received_at`) + INTERVAL 30 DAY
-SETTINGS replicated_deduplication_window = 10000
+SETTINGS replicated_deduplication_window = 10000, lightweight_mutation_projection_mode = 'rebuild'
 COMMENT 'Keeps every byte that a venue sent, in the order of its feed, so that any derived record can be made again and traced back.'

@@ -24,11 +24,13 @@ CREATE TABLE IF NOT EXISTS `default`.`raw_orderbooks` ON CLUSTER `main`
     `_partition` Int32 COMMENT 'Partition of the row\'s record.',
     `_offset` Int64 COMMENT 'Offset of the row\'s record.' CODEC(Delta(8), LZ4),
     `_schema_id` UInt32 COMMENT 'The registry\'s id of the schema that the record was written with.',
+    INDEX offset_range (_partition, _offset) TYPE minmax GRANULARITY 1,
+    PROJECTION offsets (SELECT _topic_id, _partition, count(), min(_offset), max(_offset) GROUP BY _topic_id, _partition),
     CONSTRAINT insert_deadline CHECK NOT startsWith(getSetting('insert_deduplication_token'), 'sf-') OR now() < toDateTime(toUInt32OrZero(splitByChar('-', getSetting('insert_deduplication_token'))[2]))
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toYYYYMMDD(received_at))
 ORDER BY (venue, symbol, received_at)
 TTL toDateTime(`received_at`) + INTERVAL 30 DAY
-SETTINGS replicated_deduplication_window = 10000
+SETTINGS replicated_deduplication_window = 10000, lightweight_mutation_projection_mode = 'rebuild'
 COMMENT 'Everything that is needed to rebuild a venue\'s order book, its checksum included, from this topic alone.'

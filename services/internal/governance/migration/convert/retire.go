@@ -70,8 +70,8 @@ func Holds(ctx context.Context, c Cluster, d Declared, product contract.Contract
 func (d Declared) declared(product contract.Contract) []Hold {
 	var holds []Hold
 	for _, c := range d.Consumers {
-		// The writer's groups follow from the contract itself, and have no file.
-		if c.File != "" && slices.ContainsFunc(c.Reads, func(r contract.Read) bool { return r.Product == product.ID }) {
+		// The writer's groups follow from the contract itself, and have no file; a view reads the table, which stays.
+		if c.File != "" && !c.View && slices.ContainsFunc(c.Reads, func(r contract.Read) bool { return r.Product == product.ID }) {
 			holds = append(holds, Hold{Who: c.Group, Owner: c.Owner, Why: "contracts/" + c.File + " declares that it reads " + product.ID, Do: "take the product out of the file once the group has cut over"})
 		}
 	}
