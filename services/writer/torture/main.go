@@ -117,8 +117,8 @@ func (c config) one(ctx context.Context, seed uint64) (*result, error) {
 	for _, k := range slices.Sorted(maps.Keys(r.struck)) {
 		struck = append(struck, fmt.Sprintf("%s:%d", k, r.struck[k]))
 	}
-	fmt.Printf("seed %d: %d faults, %d records (%d not acknowledged) → %d rows, %d dead letters, %d buckets of the view; %d inserts, struck %s; %d anomalies, %.1f s\n",
-		seed, r.faults, r.records, r.unanswered, r.rows, r.letters, r.buckets, r.inserts, strings.Join(struck, " "), len(r.anomalies), time.Since(began).Seconds())
+	fmt.Printf("seed %d: %d faults, %d records (%d not acknowledged) → %d rows, %d dead letters, %d buckets of the view; %d inserts, struck %s; healed in %.1f s, %d anomalies, %.1f s in all\n",
+		seed, r.faults, r.records, r.unanswered, r.rows, r.letters, r.buckets, r.inserts, strings.Join(struck, " "), r.healed.Seconds(), len(r.anomalies), time.Since(began).Seconds())
 	return r, nil
 }
 

@@ -39,7 +39,10 @@ func (c *campaign) prove(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the producer's records are not acknowledged %s after the faults: %w", healing, err)
 	}
-	if err := c.settled(ctx); err != nil {
+	began := time.Now()
+	err = c.settled(ctx)
+	r.healed = time.Since(began)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
