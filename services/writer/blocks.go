@@ -20,7 +20,8 @@ func (p *product) progress(now time.Time) error {
 		return err
 	}
 	// What predecessors planned comes before anything new.
-	if p.job == nil && p.missing != nil && !now.Before(p.nextBlock) {
+	may := !now.Before(p.nextCommit)
+	if may && p.job == nil && p.missing != nil && !now.Before(p.nextBlock) {
 		if err := p.replan(); err != nil {
 			return err
 		}
@@ -31,12 +32,12 @@ func (p *product) progress(now time.Time) error {
 		p.start(next)
 	}
 	full, crowded := p.fullness()
-	if p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
+	if may && p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
 		if err := p.plan(); err != nil {
 			return err
 		}
 	}
-	if p.idle() && p.open.touched == 0 && len(p.completed) > 0 {
+	if may && p.idle() && p.open.touched == 0 && len(p.completed) > 0 {
 		if _, err := p.commit(nil, nil, nil); err != nil {
 			return err
 		}
@@ -205,7 +206,7 @@ func (p *product) sameTopic() (bool, error) {
 		p.forget()
 		return false, errTopicIsAnother
 	case err != nil:
-		p.log.Info("plan has to wait", "error", err.Error())
+		p.commitHasToWait(err)
 		return false, nil
 	}
 	return true, nil
@@ -274,10 +275,27 @@ func (p *product) commit(plan *blockPlan, ends map[int32]int64, letters []letter
 		return false, err
 	case errors.Is(err, kafka.ErrRebalance), errors.Is(err, kafka.ErrFenced), errors.Is(err, kafka.ErrUnreachable):
 		// The next polls bring the rebalance, or the broker back; the block stays open meanwhile.
-		p.log.Info("commit has to wait", "error", err.Error())
+		p.commitHasToWait(err)
 		return false, nil
 	}
 	return false, err
+}
+
+const (
+	// commitPause is how long a commit waits that was refused because the group is changing.
+	commitPause = 100 * time.Millisecond
+	// commitQuiet is how often a commit that goes on waiting is logged.
+	commitQuiet = 10 * time.Second
+)
+
+func (p *product) commitHasToWait(err error) {
+	now := time.Now()
+	p.nextCommit = now.Add(commitPause)
+	p.metrics.commitWaits.WithLabelValues(p.topic).Inc()
+	if now.Sub(p.toldOfWait) >= commitQuiet {
+		p.toldOfWait = now
+		p.log.Info("commit has to wait", "error", err.Error())
+	}
 }
 
 // forget drops everything that is not committed, so that the end of the session commits nothing.

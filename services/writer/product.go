@@ -54,6 +54,8 @@ type product struct {
 	waiting    []*job // planned blocks of predecessors
 	done       chan *job
 	nextBlock  time.Time       // not before this is the next block planned
+	nextCommit time.Time       // nor this, after a commit that the broker refused
+	toldOfWait time.Time       // when the log last said so
 	completed  map[int32]int64 // ends of blocks in the table that are not committed yet
 	rewind     bool
 	paused     bool
@@ -158,6 +160,10 @@ func (p *product) run(ctx context.Context) error {
 	return nil
 }
 
+// pollInterval is also for how long a rebalance waits for members that died while they joined: the default of five minutes
+// would be the outage of the whole group.
+const pollInterval = time.Minute
+
 // maxBatchRecords bounds what one poll brings.
 const maxBatchRecords = 8192
 
@@ -168,7 +174,7 @@ func (p *product) session(ctx context.Context) (err error) {
 	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
 		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: maxBatchRecords,
 		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: max(2048, p.config.MemoryLimit/len(p.deps.Contracts)/8/1024),
-		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout,
+		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout, MaxPollInterval: pollInterval,
 	}, p.log, p.deps.Metrics)
 	if err != nil {
 		return err
