@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -137,6 +135,9 @@ func (d *decoders) refresh(ctx context.Context) error {
 	if err := d.sound(table); err != nil {
 		return err
 	}
+	if err := d.soundViews(ctx); err != nil {
+		return err
+	}
 	layout, err := columnar.NewLayout(d.spec.Database+"."+d.spec.Table, columns, table.Columns)
 	if err != nil {
 		return err
@@ -162,21 +163,32 @@ func (d *decoders) sound(t clickhouse.Table) error {
 	case !strings.Contains(t.Created, " CONSTRAINT "+ddl.DeadlineConstraint+" CHECK "):
 		return fmt.Errorf("table %s has no constraint %s, an insert that comes late would double its rows; run `streamforge apply`", name, ddl.DeadlineConstraint)
 	}
-	setting := "non_replicated_deduplication_window"
-	if strings.HasPrefix(t.Engine, "Replicated") || strings.HasPrefix(t.Engine, "Shared") {
-		setting = "replicated_deduplication_window"
-		d.tokens = ddl.DefaultDedupWindow // Unless somebody chose otherwise.
-	}
-	if found := regexp.MustCompile(`\b` + setting + ` = (\d+)`).FindStringSubmatch(t.EngineFull); found != nil {
-		d.tokens, _ = strconv.Atoi(found[1])
-	}
-	if d.tokens == 0 {
+	tokens, setting := t.Window()
+	if tokens == 0 {
 		return fmt.Errorf("table %s has no deduplication window, a repeated insert would double its rows; run `ALTER TABLE %s MODIFY SETTING %s = %d`", name, name, setting, ddl.DefaultDedupWindow)
+	}
+	d.tokens = tokens
+	return nil
+}
+
+// soundViews refuses views into which a repeated insert would go twice: ClickHouse hands it on to them even when the table
+// drops it.
+func (d *decoders) soundViews(ctx context.Context) error {
+	fills, err := d.clickhouse.Fills(ctx, d.spec.Database, d.spec.Table)
+	if err != nil {
+		return err
+	}
+	for _, f := range fills {
+		if f.Window == 0 {
+			return fmt.Errorf("view %s fills %s, which has no deduplication window: a repeated insert would be counted twice; run `ALTER TABLE %s MODIFY SETTING %s = %d`, or drop the view",
+				f.View, f.Target, f.Target, f.Setting, ddl.DefaultDedupWindow)
+		}
+		d.tokens = min(d.tokens, f.Window)
 	}
 	return nil
 }
 
-// window is how many tokens the table remembers.
+// window is how many tokens the table and the targets of its views remember.
 func (d *decoders) window() int {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
