@@ -478,6 +478,7 @@ func (p *product) revoked(parts []kafka.TopicPartition, lost bool) {
 	}
 	for _, tp := range parts {
 		delete(p.parts, tp.Partition)
+		p.owned.set(tp.Partition, false)
 		delete(p.completed, tp.Partition)
 		p.giveAway(tp.Partition)
 	}

@@ -35,6 +35,7 @@ type product struct {
 	budget   *budget
 	admin    *kafka.Admin
 	decoders *decoders
+	owned    ownership // of partitions, for replays
 
 	// What holds the product up, for /readyz: of the whole session, of the insert under way, of partitions that are parked.
 	sessionState, insertState, parkState atomic.Pointer[trouble]
@@ -264,6 +265,7 @@ func (p *product) prepare(ctx context.Context) error {
 		return err
 	}
 	p.parts, p.completed = map[int32]*partition{}, map[int32]int64{}
+	p.owned.reset(p.partitions)
 	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
 	p.open, p.spare, p.waiting, p.job, p.missing = openBlock{}, nil, nil, nil, nil
 	p.rewind, p.paused = false, false
@@ -311,6 +313,7 @@ func (p *product) begin(parts []kafka.TopicPartition) ([]kafka.Committed, error)
 			}
 		}
 		p.parts[c.Partition] = &partition{next: max(-1, offset)}
+		p.owned.set(c.Partition, true)
 		starts = append(starts, kafka.Committed{TopicPartition: c.TopicPartition, Offset: offset})
 	}
 	p.paused = false // What was just assigned is not paused; progress decides anew.

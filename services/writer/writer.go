@@ -92,11 +92,16 @@ func (w *Writer) Run(ctx context.Context) error {
 		return err
 	}
 	defer admin.Close()
+	replays, err := newReplayer(w.deps, admin, w.products)
+	if err != nil {
+		return err
+	}
 	// No product's fault ends another's: run returns only at the drain.
 	var group errgroup.Group
 	for _, p := range w.products {
 		p.admin = admin
 		group.Go(func() error { return p.run(ctx) })
 	}
+	group.Go(func() error { replays.run(ctx); return nil })
 	return group.Wait()
 }

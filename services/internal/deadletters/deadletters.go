@@ -55,10 +55,6 @@ const (
 // Letter makes the key and the value of a dead letter: item is the position in the record, or records.WholeRecord. Of a
 // record too large for a letter only the coordinates and the error are kept, which then says so.
 func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class string, cause error) (key string, value []byte) {
-	now := time.Now
-	if w.Now != nil {
-		now = w.Now
-	}
 	letter := records.DeadLetter{
 		Status: records.DeadLetterFailed, Group: w.Group,
 		Topic: record.Topic, TopicID: topicID, Partition: record.Partition, Offset: record.Offset, Item: item,
@@ -66,7 +62,7 @@ func (w *Writer) Letter(record kafka.Record, topicID [16]byte, item int32, class
 		// A record without a timestamp has -1, which is no time.
 		RecordTime: max(record.TimestampMs, 0) * 1000,
 		ErrorClass: class, Error: text(cause),
-		FailedAt: now().UnixMicro(), Producer: w.Producer, ResolvedAt: market.NoTime,
+		FailedAt: w.now().UnixMicro(), Producer: w.Producer, ResolvedAt: market.NoTime,
 	}
 	if id, _, err := registry.ParseWire(record.Value); err == nil {
 		letter.SchemaID = market.Some(int64(id))
