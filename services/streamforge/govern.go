@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/schemas"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance"
 	"github.com/streamforge/streamforge/services/internal/governance/cluster"
@@ -33,6 +34,8 @@ type clusterFlags struct {
 	Kafka      kafka.ClientConfig `embed:""`
 	Registry   registry.Config    `embed:""`
 	ClickHouse string             `name:"clickhouse-url" env:"CLICKHOUSE_URL" help:"ClickHouse, http://user:password@host:8123/database."`
+	Cluster    string             `name:"clickhouse-cluster" env:"CLICKHOUSE_CLUSTER" help:"ClickHouse's name for its cluster: tables are Replicated and statements ON CLUSTER; empty for a single server."`
+	Sharded    bool               `name:"clickhouse-sharded" env:"CLICKHOUSE_SHARDED" help:"The cluster has several shards: every table gets a Distributed one to read from, <table>_all."`
 	Replicas   int                `name:"replication" env:"KAFKA_REPLICATION" help:"Replication of topics to create; 0 is the cluster's default."`
 }
 
@@ -75,6 +78,10 @@ func openGovernor(ctx context.Context, f *clusterFlags, config governance.Config
 		return nil, err
 	}
 	deps.Progress = progress
+	config.DDL = ddl.Options{Cluster: f.Cluster, Sharded: f.Sharded}
+	if f.Sharded && f.Cluster == "" {
+		return nil, errors.New("shards without a cluster; set CLICKHOUSE_CLUSTER, too")
+	}
 	g := &governor{}
 	if err := g.connect(ctx, f, config, &deps); err != nil {
 		g.close()

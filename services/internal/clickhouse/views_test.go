@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/big"
+	"math/rand"
 	"net/url"
 	"slices"
 	"strings"
@@ -301,5 +302,54 @@ func TestFillsAreFoundWithTheirWindows(t *testing.T) {
 	k.run(t, "CREATE MATERIALIZED VIEW other TO `to` AS SELECT a FROM `odd ``one`")
 	if got := lines("odd `one"); !strings.Contains(got, "1 inner_one: odd `one → .inner_id.") || !strings.Contains(got, setting+" 7\n") || !strings.Contains(got, "1 other: odd `one → to, "+setting+" 0\n") {
 		t.Errorf("views of other kinds:\n%s", got)
+	}
+}
+
+// TestAKilledEngineLeavesNoCandleWrong: SIGKILL at a random moment of an insert, and the same insert again under the same token. What
+// the kill left (nothing, the row's part alone, parts of some views) is logged; in the end everything is there once.
+func TestAKilledEngineLeavesNoCandleWrong(t *testing.T) {
+	t.Parallel()
+	server := clickhousetest.Own(t, clickhousetest.Options{})
+	clickhousetest.Exec(t, server.URL, "CREATE DATABASE killed")
+	k := makeCandles(t, server.URL, "killed")
+	random := rand.New(rand.NewSource(time.Now().UnixNano()))
+	var all []aTrade
+	var took time.Duration
+	for round := range 4 {
+		var trades []aTrade
+		for i := range 100 {
+			trades = append(trades, someTrades(fmt.Sprintf("K%d-%02d", round, i)).Example(1000*round+i)...)
+		}
+		all = append(all, trades...)
+		token := fmt.Sprint("killed ", round)
+		if round == 0 { // How long an insert takes here, and the tables' first parts.
+			begin := time.Now()
+			k.insert(t, token, trades)
+			took = time.Since(begin)
+			continue
+		}
+		answered := make(chan error, 1)
+		go func() {
+			_, err := clickhousetest.Query(t.Context(), k.insertAddress(token), insertOf(trades))
+			answered <- err
+		}()
+		select {
+		case <-time.After(time.Duration(random.Int63n(int64(took)))):
+		case err := <-answered:
+			answered <- err
+		}
+		server.Kill()
+		err := <-answered
+		server.Restart(t)
+		symbol := fmt.Sprintf(" WHERE startsWith(symbol, 'K%d-')", round)
+		t.Logf("round %d: the insert ended with %v; of %d trades there are %s, in candles_1s %s, in candles_1h %s", round, err != nil, len(trades),
+			k.run(t, "SELECT count() FROM raw_trades"+symbol), k.run(t, "SELECT sum(trades) FROM candles_1s"+symbol), k.run(t, "SELECT sum(trades) FROM candles_1h"+symbol))
+		for range 2 {
+			k.insert(t, token, trades)
+		}
+	}
+	k.expect(t, "after kills", all)
+	if got := k.run(t, "SELECT count() FROM raw_trades"); got != fmt.Sprint(len(all)) {
+		t.Errorf("%s rows of %d trades", got, len(all))
 	}
 }

@@ -38,7 +38,8 @@ func (g *Governance) planSums(ctx context.Context, p *Plan, database string, nam
 			continue
 		}
 		for _, t := range tables {
-			named[t.Target.Table], named[t.Fill], named[t.Reader] = true, true, true
+			all, _ := ddl.Distributed(t.Target, g.config.DDL)
+			named[t.Target.Table], named[t.Fill], named[t.Reader], named[all] = true, true, true, true
 		}
 		if c.Retired() {
 			continue
@@ -79,7 +80,7 @@ func (g *Governance) planTarget(ctx context.Context, p *Plan, t ddl.ViewTables, 
 	}
 	if len(have.Columns) == 0 {
 		p.step(Step{Kind: KindTable, Action: ActionCreate, Object: name, What: "create", SQL: t.CreateTarget(g.config.DDL)})
-		return nil
+		return g.planDistributed(ctx, p, t.Target, nil)
 	}
 	if !slices.Contains(summingEngines, have.Engine) {
 		p.refuse(KindTable, name, fmt.Sprintf("it is a %s and no %s", have.Engine, summingEngines[0]), "rename it away and apply again, which makes the table")
@@ -110,7 +111,7 @@ func (g *Governance) planTarget(ctx context.Context, p *Plan, t ddl.ViewTables, 
 	if len(p.Steps)+len(p.Refused) == before {
 		p.Unchanged++
 	}
-	return nil
+	return g.planDistributed(ctx, p, t.Target, t.Columns)
 }
 
 func columnsOf(columns []ddl.ExistingColumn) string {

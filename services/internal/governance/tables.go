@@ -26,6 +26,10 @@ func (g *Governance) planTables(ctx context.Context, p *Plan) error {
 			continue
 		}
 		named[c.Sink.Table] = true
+		if spec, err := ddl.SpecOf(c, database); err == nil {
+			all, _ := ddl.Distributed(spec, g.config.DDL)
+			named[all] = true
+		}
 		if c.Retired() {
 			continue
 		}
@@ -72,7 +76,7 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 			return err
 		}
 		p.step(Step{Kind: KindTable, Action: ActionCreate, Object: c.Sink.Table, What: "create", SQL: statement})
-		return nil
+		return g.planDistributed(ctx, p, spec, nil)
 	}
 	if !slices.Contains(engines, existing.Engine) {
 		p.refuse(KindTable, c.Sink.Table, fmt.Sprintf("it is a %s; rows of %s need a MergeTree, which drops and merges none of them", existing.Engine, c.ID),
@@ -90,6 +94,44 @@ func (g *Governance) planTable(ctx context.Context, p *Plan, c contract.Contract
 	if len(p.Steps)+len(p.Refused) == before {
 		p.Unchanged++
 	}
+	text, err := g.schemaOf(c)
+	if err != nil {
+		return err
+	}
+	wanted, err := ddl.ColumnsOf(text, spec.Columns)
+	if err != nil {
+		return err
+	}
+	return g.planDistributed(ctx, p, spec, ddl.Existing(ddl.Altered(existing.Columns, wanted)))
+}
+
+// planDistributed compares the table over all shards of a table with the columns that it is to show; nil for a table that is only
+// being made. What else a shard's table has, it may lack.
+func (g *Governance) planDistributed(ctx context.Context, p *Plan, spec ddl.Spec, wanted []ddl.ExistingColumn) error {
+	name, statement := ddl.Distributed(spec, g.config.DDL)
+	if name == "" {
+		return nil
+	}
+	have, err := g.deps.Tables.Describe(ctx, spec.Database, name)
+	if err != nil {
+		return err
+	}
+	step := Step{Kind: KindTable, Action: ActionCreate, Object: name, What: "create", SQL: statement}
+	if len(have.Columns) > 0 {
+		if have.Engine != "Distributed" {
+			p.refuse(KindTable, name, "it is a "+have.Engine+" and no Distributed table", "rename it away and apply again, which makes the table")
+			return nil
+		}
+		i := slices.IndexFunc(wanted, func(w ddl.ExistingColumn) bool {
+			return !slices.ContainsFunc(have.Columns, func(h ddl.ExistingColumn) bool { return h.Name == w.Name && h.Type == w.Type })
+		})
+		if i < 0 {
+			p.Unchanged++
+			return nil
+		}
+		step.Action, step.What = ActionAlter, fmt.Sprintf("make again: column %s is to be %s", wanted[i].Name, wanted[i].Type)
+	}
+	p.step(step)
 	return nil
 }
 

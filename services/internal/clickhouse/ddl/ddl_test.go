@@ -34,10 +34,17 @@ func TestTheTablesOfTheContracts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for suffix, options := range map[string]ddl.Options{"": {}, ".cluster": {Cluster: "main"}} {
+		for suffix, options := range map[string]ddl.Options{"": {}, ".cluster": {Cluster: "main"}, ".sharded": {Cluster: "main", Sharded: true}} {
 			got, err := ddl.CreateTable(c, text, "", options)
 			if err != nil {
 				t.Fatal(err)
+			}
+			spec, err := ddl.SpecOf(c, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, all := ddl.Distributed(spec, options); all != "" {
+				got += ";\n\n" + all
 			}
 			compare(t, filepath.Join("testdata", c.ID+suffix+".sql"), got+"\n")
 		}
