@@ -47,8 +47,7 @@ type result struct {
 // named writers are there from the beginning; each has a stable name.
 var named = []string{"writer-a", "writer-b"}
 
-// healing bounds the wait for lag 0 after the last fault. It is longer than the five minutes for which a broker waits at most
-// for a member to join.
+// healing bounds the wait for lag 0 after the last fault. A broker may wait for dead members several times over before that.
 const healing = 7 * time.Minute
 
 // run holds a campaign. An error is one of the torture itself, and no anomaly.
@@ -196,7 +195,7 @@ func (c *campaign) do(ctx context.Context, f fault) {
 	case rebalanceStorm:
 		for end := time.Now().Add(f.For); time.Now().Before(end) && ctx.Err() == nil; {
 			// The embedded broker sets no session timeout for a member whose connection is gone when its join is answered: after a
-			// kill at that moment a group stands still for the whole of max.poll.interval.ms, five minutes.
+			// kill at that moment a group stands still for as long as a rebalance may take at most.
 			c.join(ctx, 300*time.Millisecond, c.config.Stack != localstack.Embedded)
 		}
 	case joinWriter:
