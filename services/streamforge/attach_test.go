@@ -35,6 +35,7 @@ func TestAttachingToARunningPlatform(t *testing.T) {
 		s.AwaitRows(100, "SELECT count() FROM raw_trades WHERE symbol = 'BTC-USDT'")
 		t.Run("tail", func(t *testing.T) { tailShowsRecords(t, s) })
 		t.Run("trace", func(t *testing.T) { traceLeadsBack(t, s) })
+		t.Run("dead letters", func(t *testing.T) { deadLettersAreResolved(t, s) })
 		t.Run("new consumers", func(t *testing.T) {
 			tree := processtest.NewTree(t)
 			t.Run("go", func(t *testing.T) { newGoConsumer(t, s, tree) })
