@@ -101,8 +101,8 @@ func TestProofByReplay(t *testing.T) {
 			t.Errorf("%+v", reader)
 		}
 	}
-	if len(both.Replay.Readers) != 2 {
-		t.Errorf("momentum and the table's writer read it: %+v", both.Replay.Readers)
+	if len(both.Replay.Readers) != 3 {
+		t.Errorf("momentum, the candles and the table's writer read it: %+v", both.Replay.Readers)
 	}
 
 	for arguments, want := range map[string]string{"raw-trades:0": "raw-trades:1000", "nothing": "no schema of subject nothing-value", "raw-frames": "unknown topic"} {

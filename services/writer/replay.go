@@ -252,7 +252,7 @@ func (r *replayer) insert(ctx context.Context, p *product, letter *records.DeadL
 	}
 	s := slotAt(now, p.horizon())
 	if now >= s.deadline {
-		return false, fmt.Errorf("the slot's deadline is past; the next begins in %d s", s.end-now)
+		return false, errors.New("the slot's deadline is past; the next one is waited for")
 	}
 	token := s.token(r.cluster, p.spec.Database+"."+p.spec.Table, letter.KafkaKey())
 	err = p.deps.ClickHouse.Insert(ctx, clickhouse.Block{

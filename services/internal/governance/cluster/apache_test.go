@@ -18,7 +18,7 @@ func TestOnApacheASecondPlanIsEmpty(t *testing.T) {
 		}
 	}
 	g := govern(t, s)
-	everyKind(t, s, apply(t, g), governance.KindTable, governance.KindSubject, governance.KindRight, governance.KindTopic)
+	everyKind(t, s, apply(t, g), governance.KindTable, governance.KindView, governance.KindSubject, governance.KindRight, governance.KindTopic)
 	if again := plan(t, g); !again.Empty() {
 		t.Errorf("the second plan:\n%s", again)
 	}
