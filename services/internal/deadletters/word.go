@@ -92,8 +92,10 @@ func (w *Writer) Again(letter records.DeadLetter, class string, cause error) kaf
 }
 
 func (w *Writer) message(letter records.DeadLetter) kafka.Message {
-	return kafka.Message{Topic: Topic, Partition: -1, Key: []byte(letter.KafkaKey()),
-		Value: letter.AppendAvro(registry.AppendWireHeader(nil, w.SchemaID)), TimestampMs: w.now().UnixMilli()}
+	return kafka.Message{
+		Topic: Topic, Partition: -1, Key: []byte(letter.KafkaKey()),
+		Value: letter.AppendAvro(registry.AppendWireHeader(nil, w.SchemaID)), TimestampMs: w.now().UnixMilli(),
+	}
 }
 
 func (w *Writer) now() time.Time {

@@ -15,8 +15,10 @@ import (
 // Every word on a letter keeps the record's bytes and stands under the letter's key, so that each can follow on any other.
 func TestWordsOnALetter(t *testing.T) {
 	w := &Writer{SchemaID: 9, Producer: "writer@2", Now: func() time.Time { return time.UnixMicro(99_000) }}
-	letter := records.DeadLetter{Status: records.DeadLetterFailed, Group: "writer.t", Topic: "t", TopicID: [16]byte{1}, Partition: 3, Offset: 7,
-		Item: records.WholeRecord, Value: []byte("v"), ErrorClass: BadValue, Error: "e", FailedAt: 5, Producer: "writer@1", ResolvedAt: market.NoTime}
+	letter := records.DeadLetter{
+		Status: records.DeadLetterFailed, Group: "writer.t", Topic: "t", TopicID: [16]byte{1}, Partition: 3, Offset: 7,
+		Item: records.WholeRecord, Value: []byte("v"), ErrorClass: BadValue, Error: "e", FailedAt: 5, Producer: "writer@1", ResolvedAt: market.NoTime,
+	}
 	read := func(m kafka.Message) Word {
 		t.Helper()
 		word, err := ReadWord(kafka.Record{Topic: m.Topic, Partition: 2, Offset: 11, Key: m.Key, Value: m.Value, Headers: m.Headers})

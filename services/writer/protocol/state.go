@@ -46,8 +46,6 @@ type plan struct {
 	rows     set
 }
 
-func (b plan) empty() bool { return b.from == b.to }
-
 func (b plan) spans(p int) bool { return b.from[p] < b.to[p] }
 
 // all offsets of the ranges.
