@@ -176,6 +176,8 @@ func (p *product) session(ctx context.Context) (err error) {
 		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: maxBatchRecords,
 		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: max(2048, p.config.MemoryLimit/len(p.deps.Contracts)/8/1024),
 		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout, MaxPollInterval: pollInterval,
+		// Before the group has said what is ours, be it nothing, nobody may take the product for one that works.
+		OnAssigned: func([]kafka.TopicPartition) { p.sessionState.Store(nil) },
 	}, p.log, p.deps.Metrics)
 	if err != nil {
 		return err
@@ -186,7 +188,7 @@ func (p *product) session(ctx context.Context) (err error) {
 		}
 		p.abandon()
 	}()
-	p.sessionState.Store(nil)
+	p.sessionState.Store(&trouble{text: "waiting for the group to assign partitions"})
 	for ctx.Err() == nil {
 		records, err := p.consumer.Poll(ctx)
 		if err != nil && ctx.Err() == nil {
