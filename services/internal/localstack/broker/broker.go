@@ -205,6 +205,7 @@ func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
 		l.log.Error("kfake: " + oneLine(format, args))
 	case kfake.LogLevelWarn:
 		l.log.Warn("kfake: " + oneLine(format, args))
+		l.mendTornFile(args)
 	}
 }
 
