@@ -537,8 +537,8 @@ func exact(w *ddl.Schema, n *node, kind ddl.Kind, o op) (op, error) {
 func leafString(w *ddl.Schema, n *node) (op, error) {
 	dict := n.kind == nodeDict
 	switch {
-	case w.Logical == "decimal", w.Logical == "uuid" && w.Kind == ddl.Fixed:
-		return op{}, mismatch(w, n)
+	case w.Logical == "decimal" && (w.Kind == ddl.Bytes || w.Kind == ddl.Fixed), w.Logical == "uuid" && w.Kind == ddl.Fixed:
+		return op{}, mismatch(w, n) // Elsewhere the two mean nothing, and Avro says to ignore them.
 	case w.Kind == ddl.String, w.Kind == ddl.Bytes:
 		if dict {
 			return op{code: opDict}, nil
