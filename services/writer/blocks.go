@@ -43,7 +43,7 @@ func (p *product) progress(now time.Time) error {
 		}
 	}
 	p.observe(now)
-	return p.pause((full || crowded) && p.open.touched > 0)
+	return p.holdBack((full || crowded) && p.open.touched > 0, now)
 }
 
 // idle says that no block is on its way into the table, nor waits to be.
@@ -402,6 +402,36 @@ func (p *product) await(j *job) {
 	if len(j.mine) > 0 {
 		p.waiting = append([]*job{j}, p.waiting...)
 	}
+}
+
+// holdPatience is how long the writer stays away from polling while it has no room for more records.
+const holdPatience = time.Second
+
+// holdBack keeps records away while the open block cannot take more. Pausing throws away what librdkafka (2.13.0) has fetched ahead, a quarter
+// of the throughput of a writer that catches up; so it waits for the insert under way first, for less than
+// anybody in the group would notice.
+func (p *product) holdBack(wanted bool, now time.Time) error {
+	if !wanted || p.paused {
+		return p.pause(wanted)
+	}
+	wait := holdPatience
+	if p.job == nil {
+		wait = min(wait, p.nextBlock.Sub(now))
+	}
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case j := <-p.done:
+			p.finish(j)
+			return nil
+		case <-timer.C:
+			if p.job == nil {
+				return nil
+			}
+		}
+	}
+	return p.pause(true)
 }
 
 // pause stops or resumes the fetching of all partitions that are not parked; polling goes on, so that the group's

@@ -32,7 +32,8 @@ func (c ClientConfig) consumerOptions(config ConsumerConfig) ([]option, error) {
 		option{"queued.min.messages", "100000"},
 		// A record larger than this still comes, alone; the default of 1 MiB a partition suits 64 partitions.
 		option{"max.partition.fetch.bytes", itoa(1 << 20)},
-		option{"fetch.max.bytes", itoa(maxMessageBytes + 1<<20)},
+		// One answer at most what may wait: an answer is compressed, and unpacked at once. A larger record comes all the same.
+		option{"fetch.max.bytes", itoa(min(maxMessageBytes+1<<20, max(1<<20, config.QueuedMaxKBytes<<10)))},
 		// One answer with the largest record and the protocol around it; too small stalls without a word.
 		option{"receive.message.max.bytes", itoa(maxMessageBytes + 8<<20)},
 		// A damaged record is to be an error, not data. The check costs little with the CPU's own instruction.
