@@ -83,7 +83,7 @@ func openGovernor(ctx context.Context, f *clusterFlags, config governance.Config
 		return nil, errors.New("shards without a cluster; set CLICKHOUSE_CLUSTER, too")
 	}
 	g := &governor{}
-	if err := g.connect(ctx, f, config, &deps); err != nil {
+	if err := g.connect(ctx, f, &config, &deps); err != nil {
 		g.close()
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func wantedThings() (deps governance.Deps, err error) {
 	return deps, err
 }
 
-func (g *governor) connect(ctx context.Context, f *clusterFlags, config governance.Config, deps *governance.Deps) error {
+func (g *governor) connect(ctx context.Context, f *clusterFlags, config *governance.Config, deps *governance.Deps) error {
 	client, err := registry.New(f.Registry, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -137,6 +137,9 @@ func (g *governor) connect(ctx context.Context, f *clusterFlags, config governan
 		}
 		g.closers = append(g.closers, func() { _ = connection.Close() })
 		deps.Tables = cluster.Tables(connection)
+		if config.DDL.WithoutStatistics, err = cluster.KnowsTableSetting(ctx, connection, ddl.Statistics); err != nil {
+			return err
+		}
 	}
 	return nil
 }

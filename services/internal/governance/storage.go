@@ -50,6 +50,12 @@ func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
 			What: fmt.Sprintf("%s: %s → %s", setting, from, window), SQL: prefix + " MODIFY SETTING " + setting + " = " + window,
 		})
 	}
+	if from := engineSetting(have.EngineFull, ddl.Statistics); options.WithoutStatistics && from != ddl.NoStatistics {
+		p.step(Step{
+			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: ddl.Statistics, From: from, To: "none",
+			What: fmt.Sprintf("%s: %s → none", ddl.Statistics, from), SQL: prefix + " MODIFY SETTING " + ddl.Statistics + " = " + ddl.NoStatistics,
+		})
+	}
 }
 
 var daysAfter = regexp.MustCompile(`^toDateTime\((.*)\)\+toIntervalDay\((\d+)\)$`)

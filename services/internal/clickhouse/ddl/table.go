@@ -35,6 +35,8 @@ type Options struct {
 	ReplicaPath string
 	// Sharded says that the cluster has several shards: every table gets a Distributed one over it, <table>_all, to read from.
 	Sharded bool
+	// WithoutStatistics makes tables keep no statistics of their columns. It is for servers that know the setting Statistics.
+	WithoutStatistics bool
 }
 
 // DefaultDedupWindow is the number of blocks whose tokens a table remembers. At the contract's greatest rate of parts it
@@ -129,6 +131,9 @@ func (s Spec) writeEngine(b *strings.Builder, options Options) {
 	fmt.Fprintf(b, "SETTINGS %s = %d", setting, window)
 	if s.Engine == "" {
 		fmt.Fprintf(b, ", %s = '%s'", ProjectionMode, ProjectionModeValue)
+	}
+	if options.WithoutStatistics {
+		b.WriteString(", " + Statistics + " = " + NoStatistics)
 	}
 	if s.Comment != "" {
 		b.WriteString("\nCOMMENT " + QuoteString(s.Comment))

@@ -102,6 +102,19 @@ func Tables(conn Conn) governance.Tables { return tables{conn} }
 
 type tables struct{ conn Conn }
 
+// KnowsTableSetting says whether a server has a setting of MergeTree tables, which elder ones would refuse.
+func KnowsTableSetting(ctx context.Context, conn Conn, setting string) (bool, error) {
+	known := false
+	err := tables{conn}.each(ctx, "SELECT 1 FROM system.merge_tree_settings WHERE name = "+ddl.QuoteString(setting), func(driver.Rows) error {
+		known = true
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("asking ClickHouse whether it knows the setting %s: %w", setting, err)
+	}
+	return known, nil
+}
+
 func (t tables) Database(ctx context.Context) (string, error) {
 	var name string
 	err := t.each(ctx, "SELECT currentDatabase()", func(rows driver.Rows) error { return rows.Scan(&name) })

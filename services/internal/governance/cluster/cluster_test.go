@@ -18,6 +18,7 @@ import (
 	"github.com/streamforge/streamforge/contracts"
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/avro"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/governance"
 	"github.com/streamforge/streamforge/services/internal/governance/cluster"
@@ -194,6 +195,30 @@ func TestOnRealPartsASecondPlanIsEmpty(t *testing.T) {
 	everyKind(t, s, first, governance.KindTable, governance.KindView, governance.KindSubject, governance.KindCompatibility, governance.KindRight, governance.KindTopic)
 	if again := plan(t, g); !again.Empty() {
 		t.Errorf("the second plan:\n%s", again)
+	}
+	tablesLoseTheirStatistics(t, s)
+}
+
+// tablesLoseTheirStatistics changes tables that an older release has made, of a server that knows the setting.
+func tablesLoseTheirStatistics(t *testing.T, s stack) {
+	t.Helper()
+	for setting, want := range map[string]bool{ddl.Statistics: true, "no_such_setting": false} {
+		if known, err := cluster.KnowsTableSetting(t.Context(), s.database, setting); err != nil || known != want {
+			t.Errorf("%s: %v, want %v: %v", setting, known, want, err)
+		}
+	}
+	g, err := governance.New(governance.Config{Replication: 1, DDL: ddl.Options{WithoutStatistics: true}}, s.deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := apply(t, g)
+	for _, step := range changed.Steps {
+		if step.Setting != ddl.Statistics || step.Action != governance.ActionAlter {
+			t.Errorf("a step besides the statistics: %+v", step)
+		}
+	}
+	if again := plan(t, g); !again.Empty() || len(changed.Steps) < len(s.deps.Contracts)-1 {
+		t.Errorf("%d steps; the plan after them:\n%s", len(changed.Steps), again)
 	}
 }
 
