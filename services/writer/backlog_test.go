@@ -48,7 +48,7 @@ func TestABacklogIsHeldWithinItsBoundAndCaughtUp(t *testing.T) {
 	s.server.Restart(t)
 	began = time.Now()
 	for rows := 0; rows < records+1000; {
-		rows, _ = s.count("raw_trades")
+		rows = s.rows("raw_trades")
 		if time.Since(began) > 10*time.Minute {
 			t.Fatalf("%d rows after %s", rows, time.Since(began))
 		}
@@ -58,7 +58,7 @@ func TestABacklogIsHeldWithinItsBoundAndCaughtUp(t *testing.T) {
 	now, most = p.memory(t)
 	t.Logf("caught up in %s, %.0f rows/s; %d MiB, at most %d MiB", took.Round(time.Millisecond), float64(records)/took.Seconds(), now, most)
 	s.awaitRows("raw_trades", records+1000)
-	if most > 512 {
-		t.Errorf("%d MiB at most: the bound of the blocks is 256 MiB", most)
+	if most > 288 {
+		t.Errorf("%d MiB at most: the process may take 256 MiB", most)
 	}
 }

@@ -2,8 +2,8 @@ package main
 
 import "sync"
 
-// budget bounds the memory of all blocks of all products, in bytes. Every product may always use its share, so that a
-// product whose ClickHouse table is stuck cannot starve the others; beyond it, what is free.
+// budget bounds the memory of all blocks of all products, in bytes, to three eighths of the process's limit. Every product may
+// always use its share, so that a product whose ClickHouse table is stuck cannot starve the others; beyond it, what is free.
 type budget struct {
 	mutex sync.Mutex
 	limit int
@@ -22,6 +22,5 @@ func (b *budget) report(product string, bytes int) bool {
 	defer b.mutex.Unlock()
 	b.total += bytes - b.used[product]
 	b.used[product] = bytes
-	// Half of the limit is for the shares, the other half for whoever needs more.
-	return bytes < b.share || b.total < b.limit/2
+	return bytes < b.share || b.total < b.limit/8*3
 }

@@ -174,7 +174,7 @@ func (p *product) session(ctx context.Context) (err error) {
 	}
 	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
 		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: maxBatchRecords,
-		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: max(2048, p.config.MemoryLimit/len(p.deps.Contracts)/8/1024),
+		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: p.fetchAhead(),
 		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout, MaxPollInterval: pollInterval,
 		// Before the group has said what is ours, be it nothing, nobody may take the product for one that works.
 		OnAssigned: func([]kafka.TopicPartition) { p.sessionState.Store(nil) },
@@ -209,6 +209,15 @@ func (p *product) session(ctx context.Context) (err error) {
 		}
 	}
 	return p.drain()
+}
+
+// leastFetchAhead is what a consumer of 64 partitions needs to be fast, in KiB.
+const leastFetchAhead = 5 << 10
+
+// fetchAhead is how much librdkafka may fetch ahead, in KiB. Small records take up to eight times their bytes there, so that it is
+// little beside the limit of the process.
+func (p *product) fetchAhead() int {
+	return max(leastFetchAhead, p.config.MemoryLimit/len(p.deps.Contracts)/40/1024)
 }
 
 func (p *product) instanceID() string {
