@@ -22,9 +22,11 @@ type decoders struct {
 	spec       ddl.Spec
 	subject    string
 	patience   time.Duration // how long a denied id is waited for
+	lookEvery  time.Duration
 
 	mutex  sync.Mutex
-	tokens int // that the table remembers
+	looked time.Time // when the table and its views were last found sound
+	tokens int       // that they remember
 	layout *columnar.Layout
 	plans  map[int]*columnar.Plan
 	denied map[int]time.Time // since when the registry says that an id does not exist
@@ -132,12 +134,11 @@ func (d *decoders) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.sound(table); err != nil {
+	tokens, err := d.sound(ctx, table)
+	if err != nil {
 		return err
 	}
-	if err := d.soundViews(ctx); err != nil {
-		return err
-	}
+	d.tokens, d.looked = tokens, time.Now()
 	layout, err := columnar.NewLayout(d.spec.Database+"."+d.spec.Table, columns, table.Columns)
 	if err != nil {
 		return err
@@ -152,40 +153,67 @@ func sameLayout(a, b *columnar.Layout) bool {
 	return strings.Join(a.Columns(), "\n") == strings.Join(b.Columns(), "\n")
 }
 
-// sound refuses a table on which a repeated insert would double its rows.
-func (d *decoders) sound(t clickhouse.Table) error {
-	name := d.spec.Database + "." + d.spec.Table
-	switch {
-	case !t.Exists:
-		return fmt.Errorf("table %s does not exist; run `streamforge apply`", name)
-	case !strings.Contains(t.Engine, "MergeTree"):
-		return fmt.Errorf("table %s is a %s; a repeated insert is recognised by tables of the MergeTree family only", name, t.Engine)
-	case !strings.Contains(t.Created, " CONSTRAINT "+ddl.DeadlineConstraint+" CHECK "):
-		return fmt.Errorf("table %s has no constraint %s, an insert that comes late would double its rows; run `streamforge apply`", name, ddl.DeadlineConstraint)
-	}
-	tokens, setting := t.Window()
-	if tokens == 0 {
-		return fmt.Errorf("table %s has no deduplication window, a repeated insert would double its rows; run `ALTER TABLE %s MODIFY SETTING %s = %d`", name, name, setting, ddl.DefaultDedupWindow)
-	}
-	d.tokens = tokens
-	return nil
-}
+// lookEvery is how often a running writer looks whether somebody has made a view, or changed the table, so that a repeated insert
+// would double rows. Until then one may do so.
+const lookEvery = time.Minute
 
-// soundViews refuses views into which a repeated insert would go twice: ClickHouse hands it on to them even when the table
-// drops it.
-func (d *decoders) soundViews(ctx context.Context) error {
-	fills, err := d.clickhouse.Fills(ctx, d.spec.Database, d.spec.Table)
+// stillSound looks at table and views again when it is time to. The lock is not held while ClickHouse is asked: whoever polls needs it.
+func (d *decoders) stillSound(ctx context.Context) error {
+	d.mutex.Lock()
+	due := time.Since(d.looked) >= d.lookEvery
+	d.mutex.Unlock()
+	if !due {
+		return nil
+	}
+	table, err := d.clickhouse.Table(ctx, d.spec.Database, d.spec.Table)
 	if err != nil {
 		return err
 	}
+	tokens, err := d.sound(ctx, table)
+	if err != nil {
+		return err
+	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.tokens, d.looked = tokens, time.Now()
+	return nil
+}
+
+// unsoundError says that a repeated insert would double rows.
+type unsoundError struct{ text string }
+
+func (e *unsoundError) Error() string { return e.text }
+
+func unsound(format string, args ...any) error { return &unsoundError{fmt.Sprintf(format, args...)} }
+
+// sound refuses a table on which a repeated insert would double its rows, and views into which it would go twice: ClickHouse hands
+// it on to them even when the table drops it. It returns how many tokens all of them remember.
+func (d *decoders) sound(ctx context.Context, t clickhouse.Table) (tokens int, err error) {
+	name := d.spec.Database + "." + d.spec.Table
+	switch {
+	case !t.Exists:
+		return 0, unsound("table %s does not exist; run `streamforge apply`", name)
+	case !strings.Contains(t.Engine, "MergeTree"):
+		return 0, unsound("table %s is a %s; a repeated insert is recognised by tables of the MergeTree family only", name, t.Engine)
+	case !strings.Contains(t.Created, " CONSTRAINT "+ddl.DeadlineConstraint+" CHECK "):
+		return 0, unsound("table %s has no constraint %s, an insert that comes late would double its rows; run `streamforge apply`", name, ddl.DeadlineConstraint)
+	}
+	tokens, setting := t.Window()
+	if tokens == 0 {
+		return 0, unsound("table %s has no deduplication window, a repeated insert would double its rows; run `ALTER TABLE %s MODIFY SETTING %s = %d`", name, name, setting, ddl.DefaultDedupWindow)
+	}
+	fills, err := d.clickhouse.Fills(ctx, d.spec.Database, d.spec.Table)
+	if err != nil {
+		return 0, err
+	}
 	for _, f := range fills {
 		if f.Window == 0 {
-			return fmt.Errorf("view %s fills %s, which has no deduplication window: a repeated insert would be counted twice; run `ALTER TABLE %s MODIFY SETTING %s = %d`, or drop the view",
+			return 0, unsound("view %s fills %s, which has no deduplication window: a repeated insert would be counted twice; run `ALTER TABLE %s MODIFY SETTING %s = %d`, or drop the view",
 				f.View, f.Target, f.Target, f.Setting, ddl.DefaultDedupWindow)
 		}
-		d.tokens = min(d.tokens, f.Window)
+		tokens = min(tokens, f.Window)
 	}
-	return nil
+	return tokens, nil
 }
 
 // window is how many tokens the table and the targets of its views remember.

@@ -108,9 +108,12 @@ func (p *product) execute(ctx context.Context, j *job) error {
 	}
 	began := time.Now()
 	attempt := 0
-	err := p.retrying(ctx, clickhouse.Classify, func() error {
+	err := p.retrying(ctx, classifyInsert, func() error {
 		if !j.plan.insertable(p.now()) {
 			return errPastDeadline
+		}
+		if err := p.decoders.stillSound(ctx); err != nil {
+			return err
 		}
 		attempt++
 		// The attempt keeps the id unique: an earlier one may still run when its connection was lost.
@@ -182,6 +185,15 @@ func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.
 		case <-time.After(max(verdict.Delay, delays.NextBackOff())):
 		}
 	}
+}
+
+// classifyInsert is ClickHouse's verdict, and the writer's own on a table that is no longer sound.
+func classifyInsert(err error) clickhouse.Verdict {
+	var wrong *unsoundError
+	if errors.As(err, &wrong) {
+		return clickhouse.Verdict{Action: clickhouse.Alarm, Delay: 5 * time.Second, Reason: "it was sound when the writer began"}
+	}
+	return clickhouse.Classify(err)
 }
 
 // classifyRebuild is for reading a planned block again, which asks Kafka, the registry and the table: whatever fails there

@@ -107,7 +107,7 @@ func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, share
 	p.spec, p.specErr = ddl.SpecOf(c, deps.ClickHouse.Database())
 	p.decoders = &decoders{
 		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
-		patience: config.UnknownSchemaWait, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
+		patience: config.UnknownSchemaWait, lookEvery: lookEvery, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
 	}
 	p.flood.Limit = c.DeadLetterRate
 	if slices.Contains(config.AcceptDeadLetters, p.topic) {

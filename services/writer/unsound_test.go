@@ -41,4 +41,17 @@ func TestAnUnsoundTableIsRefusedByName(t *testing.T) {
 	refused("50 blocks", "maxPartsPerSecond 20")
 	change("ALTER TABLE per_symbol MODIFY SETTING non_replicated_deduplication_window = 10000")
 	s.awaitRows("raw_trades", 100)
+
+	// What is made while the writer runs is found as well. The writer has looked a moment ago, which it is to forget.
+	d := w.products[0].decoders
+	d.mutex.Lock()
+	d.lookEvery = 0
+	d.mutex.Unlock()
+	change("CREATE TABLE later (symbol String, trades UInt64) ENGINE = SummingMergeTree ORDER BY symbol")
+	change("CREATE MATERIALIZED VIEW fill_later TO later AS SELECT symbol, count() AS trades FROM raw_trades GROUP BY symbol")
+	s.trades(100, 100)
+	s.flush()
+	refused("fill_later", "later", "drop the view")
+	change("DROP VIEW fill_later")
+	s.awaitRows("raw_trades", 200)
 }
