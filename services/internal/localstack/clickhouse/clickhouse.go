@@ -30,6 +30,7 @@ type Config struct {
 	MaxMemoryBytes int64         // bound of the engine's memory in bytes; default 4 GiB
 	DrainTimeout   time.Duration // how long running queries may take to end at a stop; default 10 s
 	Front          front.Config  // bounds of the HTTP interface
+	ServerOptions  []string      // more of the engine's server-level options, each "--name=value"
 }
 
 // Deps are what the server is given.
@@ -133,7 +134,7 @@ func (s *Server) openEngine(ctx context.Context) (*engine.Engine, error) {
 	began := time.Now()
 	e, err := engine.Open(engine.Config{
 		Library: library, DataDir: dataDir, MaxMemoryBytes: s.config.MaxMemoryBytes,
-		ServerOptions: cacheOptions(s.config.MaxMemoryBytes),
+		ServerOptions: append(cacheOptions(s.config.MaxMemoryBytes), s.config.ServerOptions...),
 	})
 	if err != nil {
 		return nil, err
