@@ -62,3 +62,19 @@ func TestABacklogIsHeldWithinItsBoundAndCaughtUp(t *testing.T) {
 		t.Errorf("%d MiB at most: the process may take 256 MiB", most)
 	}
 }
+
+// A writer that may put 1,000 rows a second into the table takes at least two seconds for 4,000: two blocks may be of up to twice
+// a second's rows, since a block closes between two polls, and nothing waits behind the last.
+func TestARateLimitHoldsWhileCatchingUp(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, false, "raw-trades")
+	const records, limit = 4000, 1000
+	s.trades(0, records)
+	s.flush()
+	began := time.Now()
+	s.start(Config{MaxRowsPerSecond: limit})
+	s.awaitRows("raw_trades", records)
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("%d rows took %s at a limit of %d a second", records, took, limit)
+	}
+}

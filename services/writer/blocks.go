@@ -175,7 +175,7 @@ func (p *product) insertPlanned(j *job) (bool, error) {
 	j.letters = nil
 	if plan != nil {
 		j.held.Store(int64(j.block.Footprint()))
-		p.nextBlock = time.Now().Add(p.blockInterval())
+		p.nextBlock = time.Now().Add(max(p.blockInterval(), p.timeOf(plan.Rows)))
 		p.start(j)
 	}
 	return true, nil
@@ -216,6 +216,14 @@ func (p *product) sameTopic() (bool, error) {
 // the contract, on which the horizon rests.
 func (p *product) blockInterval() time.Duration {
 	return time.Second * time.Duration(p.partitions) / time.Duration(p.partsPerSecond()*max(1, len(p.parts)))
+}
+
+// timeOf is how long rows take at the greatest rate that the writer is allowed.
+func (p *product) timeOf(rows int) time.Duration {
+	if p.config.MaxRowsPerSecond <= 0 {
+		return 0
+	}
+	return time.Second * time.Duration(rows) / time.Duration(p.config.MaxRowsPerSecond)
 }
 
 func (p *product) partsPerSecond() int { return max(1, p.contract.Sink.MaxPartsPerSecond) }

@@ -173,7 +173,7 @@ func (p *product) session(ctx context.Context) (err error) {
 		return err
 	}
 	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
-		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: maxBatchRecords,
+		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: min(maxBatchRecords, p.config.MaxBlockRows),
 		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: p.fetchAhead(),
 		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout, MaxPollInterval: pollInterval,
 		// Before the group has said what is ours, be it nothing, nobody may take the product for one that works.
@@ -203,7 +203,7 @@ func (p *product) session(ctx context.Context) (err error) {
 		if err := p.take(ctx, records); err != nil {
 			return err
 		}
-		p.behind = len(records) >= maxBatchRecords/2
+		p.behind = len(records) >= min(maxBatchRecords, p.config.MaxBlockRows)/2
 		if err := p.progress(time.Now()); err != nil {
 			return err
 		}
