@@ -9,21 +9,34 @@ import (
 	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
-// progress does what is due between two polls: it takes the end of an insert, plans the next block, commits, pauses.
+// progress does what is due between two polls, and keeps records away while there is no room for them.
 func (p *product) progress(now time.Time) error {
+	for until := now.Add(holdPatience); ; now = time.Now() {
+		stuck, err := p.step(now)
+		if err != nil {
+			return err
+		}
+		if !stuck || !p.awaitRoom(until) {
+			return p.pause(stuck)
+		}
+	}
+}
+
+// step takes the end of an insert, plans the next block and commits. It says whether the open block has no room any more.
+func (p *product) step(now time.Time) (stuck bool, err error) {
 	select {
 	case j := <-p.done:
 		p.finish(j)
 	default:
 	}
 	if err := p.unpark(now); err != nil {
-		return err
+		return false, err
 	}
 	// What predecessors planned comes before anything new.
 	may := !now.Before(p.nextCommit)
 	if may && p.job == nil && p.missing != nil && !now.Before(p.nextBlock) {
 		if err := p.replan(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if p.job == nil && p.missing == nil && len(p.waiting) > 0 && !now.Before(p.waiting[0].notBefore) {
@@ -34,16 +47,16 @@ func (p *product) progress(now time.Time) error {
 	full, crowded := p.fullness()
 	if may && p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
 		if err := p.plan(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if may && p.idle() && p.open.touched == 0 && len(p.completed) > 0 {
 		if _, err := p.commit(nil, nil, nil); err != nil {
-			return err
+			return false, err
 		}
 	}
 	p.observe(now)
-	return p.holdBack((full || crowded) && p.open.touched > 0, now)
+	return (full || crowded) && p.open.touched > 0, nil
 }
 
 // idle says that no block is on its way into the table, nor waits to be.
@@ -415,31 +428,28 @@ func (p *product) await(j *job) {
 // holdPatience is how long the writer stays away from polling while it has no room for more records.
 const holdPatience = time.Second
 
-// holdBack keeps records away while the open block cannot take more. Pausing throws away what librdkafka (2.13.0) has fetched ahead, a quarter
-// of the throughput of a writer that catches up; so it waits for the insert under way first, for less than
-// anybody in the group would notice.
-func (p *product) holdBack(wanted bool, now time.Time) error {
-	if !wanted || p.paused {
-		return p.pause(wanted)
-	}
-	wait := holdPatience
+// awaitRoom waits until there may be room in the open block, or until then, and says whether there may be. While it waits nothing is polled: to
+// pause throws away what librdkafka (2.13.0) has fetched ahead, a quarter of the throughput of a writer that catches up, and
+// nobody in the group notices a second.
+func (p *product) awaitRoom(until time.Time) bool {
+	now := time.Now()
+	wait := until.Sub(now)
 	if p.job == nil {
+		// What else a block may wait for takes no time that is known.
 		wait = min(wait, p.nextBlock.Sub(now))
 	}
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case j := <-p.done:
-			p.finish(j)
-			return nil
-		case <-timer.C:
-			if p.job == nil {
-				return nil
-			}
-		}
+	if p.paused || wait <= 0 {
+		return false
 	}
-	return p.pause(true)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case j := <-p.done:
+		p.finish(j)
+		return true
+	case <-timer.C:
+		return p.job == nil
+	}
 }
 
 // pause stops or resumes the fetching of all partitions that are not parked; polling goes on, so that the group's
