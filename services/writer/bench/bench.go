@@ -36,6 +36,7 @@ type bench struct {
 	registry   *registry.Client
 	schemaID   int
 	runs       int
+	sent       int // records in the topic
 }
 
 // outcome of one run.
@@ -44,7 +45,11 @@ type outcome struct {
 	took, first    time.Duration // from the consumer's start until all rows, and any row, were visible
 	writer, engine time.Duration // processor time
 	broker         time.Duration
-	mallocs        float64 // of the writer's process
+	mallocs        float64         // of the writer's process
+	blocks         float64         // that the writer inserted
+	inserting      float64         // seconds that it waited for them
+	latencies      []time.Duration // of a paced run, sorted
+	parts          int             // that a paced run made of its table
 }
 
 func (o outcome) rate() float64 { return float64(o.rows) / o.took.Seconds() }
@@ -55,8 +60,19 @@ func (o outcome) perMillion(used time.Duration) float64 {
 
 // String is the line of a run.
 func (o outcome) String() string {
+	if len(o.latencies) > 0 {
+		at := func(share float64) time.Duration {
+			return o.latencies[int(share*float64(len(o.latencies)-1))].Round(time.Millisecond)
+		}
+		return fmt.Sprintf("%d records in %.0f s: sent → visible p50 %s p99 %s, %.2f parts/s; cpu: writer %s engine %s",
+			o.rows, o.took.Seconds(), at(0.5), at(0.99), float64(o.parts)/o.took.Seconds(), o.writer, o.engine)
+	}
+	waited := ""
+	if o.blocks > 0 {
+		waited = fmt.Sprintf("; %.0f blocks, an insert was under way for %.0f %% of the time", o.blocks, 100*o.inserting/o.took.Seconds())
+	}
 	return fmt.Sprintf("%9.0f rows/s  %6.2f s, first rows after %.2f s; cpu s per million rows: writer %.2f engine %.2f broker %.2f",
-		o.rate(), o.took.Seconds(), o.first.Seconds(), o.perMillion(o.writer), o.perMillion(o.engine), o.perMillion(o.broker))
+		o.rate(), o.took.Seconds(), o.first.Seconds(), o.perMillion(o.writer), o.perMillion(o.engine), o.perMillion(o.broker)) + waited
 }
 
 func newBench(ctx context.Context, config *runCommand, what product) (b *bench, err error) {
@@ -113,6 +129,9 @@ func (b *bench) fill(ctx context.Context) (err error) {
 	}
 	if b.schemaID, err = b.selfContained(ctx); err != nil {
 		return err
+	}
+	if b.what.paced {
+		return nil // Each run sends its own.
 	}
 	return b.produce(ctx)
 }

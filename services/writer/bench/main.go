@@ -25,16 +25,15 @@ type commandLine struct {
 
 // runCommand is what a person starts.
 type runCommand struct {
-	Case     string        `name:"case" default:"trades" enum:"trades,books" help:"What the records are."`
+	Case     string        `name:"case" default:"trades" enum:"trades,books,small" help:"What the records are."`
 	Rows     int           `name:"rows" default:"0" help:"Records of a run; 0 is the case's own number."`
 	Pairs    int           `name:"pairs" default:"5" help:"How often each consumer runs."`
 	View     string        `name:"view" default:"candles" enum:"candles,none" help:"Views over the writer's table: those of the repository, or none."`
-	PeerView bool          `name:"peer-view" help:"Hang the repository's views on the peer's table, too."`
 	Stack    string        `name:"stack" default:"embedded" enum:"embedded,apache" help:"Local stack."`
 	Programs string        `name:"programs" type:"path" default:"bin" help:"Folder of streamforge and writer."`
 	Dir      string        `name:"dir" type:"path" default:".streamforge/bench-writer" help:"Folder for data and logs; the data goes at the end."`
 	CacheDir string        `name:"cache-dir" env:"STREAMFORGE_CACHE_DIR" type:"path" help:"Folder of downloaded parts; default: the user's cache."`
-	Profile  string        `name:"profile" type:"path" help:"File for a CPU profile of the writer's last run."`
+	Profile  string        `name:"profile" type:"path" help:"File for a CPU profile of the writer's last run, its first four seconds."`
 	Patience time.Duration `name:"patience" default:"10m" help:"How long a run may take."`
 }
 
@@ -101,6 +100,9 @@ func (b *bench) pairs(ctx context.Context) error {
 			results[i] = append(results[i], r)
 			fmt.Printf("pair %d  %-5s  %s\n", pair+1, consumers[i].name, r)
 		}
+	}
+	if b.what.paced {
+		return nil
 	}
 	rates := make([]float64, len(consumers))
 	for i, all := range results {

@@ -35,7 +35,7 @@ func (r *run) peer(ctx context.Context, consumers int) (o outcome, err error) {
 	if err := r.store.Exec(ctx, last); err != nil {
 		return o, fmt.Errorf("%s: %w", last, err)
 	}
-	if o, err = r.await(ctx, peerTable, began, 0); err != nil {
+	if o, err = r.measure(ctx, peerTable, began, 0); err != nil {
 		return o, errors.Join(err, r.complaints())
 	}
 	if err := r.check(ctx, peerTable); err != nil {
@@ -87,6 +87,10 @@ func (r *run) peerStatements(ctx context.Context, consumers int) ([]string, erro
 	if len(described) != 1 {
 		return nil, fmt.Errorf("topic %s is not there", r.what.topic)
 	}
+	flush := 1000
+	if r.what.paced {
+		flush = 300 // As the writer's.
+	}
 	var stored, read, carried []string
 	for _, c := range columns {
 		name := ddl.QuoteName(c.name)
@@ -110,8 +114,8 @@ func (r *run) peerStatements(ctx context.Context, consumers int) ([]string, erro
 	}
 	queue := fmt.Sprintf(`CREATE TABLE %s (%s) ENGINE = Kafka SETTINGS kafka_broker_list = %s, kafka_topic_list = %s, kafka_group_name = 'peer-%d', `+
 		`kafka_format = 'AvroConfluent', format_avro_schema_registry_url = %s, kafka_num_consumers = %d, kafka_thread_per_consumer = 1, `+
-		`kafka_max_block_size = 131072, kafka_poll_max_batch_size = 65536, kafka_flush_interval_ms = 1000`,
-		peerQueue, strings.Join(read, ", "), ddl.QuoteString(r.addresses.Kafka), ddl.QuoteString(r.what.topic), r.runs, ddl.QuoteString(r.addresses.Registry), consumers)
+		`kafka_max_block_size = 131072, kafka_poll_max_batch_size = 65536, kafka_flush_interval_ms = %d`,
+		peerQueue, strings.Join(read, ", "), ddl.QuoteString(r.addresses.Kafka), ddl.QuoteString(r.what.topic), r.runs, ddl.QuoteString(r.addresses.Registry), consumers, flush)
 	return []string{
 		queue,
 		fmt.Sprintf("CREATE TABLE %s (%s) ENGINE = MergeTree PARTITION BY %s ORDER BY (%s)", peerTable, strings.Join(stored, ", "), keys[0], keys[1]),

@@ -18,7 +18,8 @@ import (
 // product is what a case sends.
 type product struct {
 	topic, table string
-	rows         int // by default
+	rows         int  // by default
+	paced        bool // at littleTraffic, for latency and parts instead of rows a second
 	// value appends the body of record number i.
 	value func(dst []byte, in *market.Instrument, i int, received int64) []byte
 }
@@ -27,6 +28,7 @@ func cases() map[string]product {
 	return map[string]product{
 		"trades": {topic: "raw-trades", table: "raw_trades", rows: 3_000_000, value: trade},
 		"books":  {topic: "raw-orderbooks", table: "raw_orderbooks", rows: 200_000, value: book},
+		"small":  {topic: "raw-trades", table: "raw_trades", rows: 19_200, paced: true, value: trade},
 	}
 }
 
@@ -72,34 +74,53 @@ func book(dst []byte, in *market.Instrument, i int, received int64) []byte {
 	return records.AppendBook(dst, &b, received, records.Coordinates{Partition: int32(i % 64), Offset: int64(i)})
 }
 
-// produce sends the case's records and waits until the broker has them all.
-func (b *bench) produce(ctx context.Context) error {
-	began := time.Now()
+// sender writes the case's records, one after the other.
+type sender struct {
+	*bench
+	producer *kafka.Producer
+	of       []market.Instrument
+	header   []byte
+	value    []byte
+	bytes    int
+}
+
+func (b *bench) newSender() (*sender, error) {
 	producer, err := kafka.NewProducer(b.client(), kafka.ProducerConfig{ProducerName: "bench@0"}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return &sender{bench: b, producer: producer, of: instruments(), header: registry.AppendWireHeader(nil, b.schemaID)}, err
+}
+
+// send gives the next record to the producer.
+func (s *sender) send(ctx context.Context, partition int32, received time.Time) error {
+	in := &s.of[s.sent%symbols]
+	s.value = s.what.value(append(s.value[:0], s.header...), in, s.sent, received.UnixMicro())
+	s.bytes += len(s.value)
+	message := kafka.Message{Topic: s.what.topic, Partition: partition, Key: []byte(in.Symbol), Value: s.value, TimestampMs: time.Now().UnixMilli()}
+	for s.producer.Produce(&message) != nil {
+		// The queue is full.
+		if err := s.producer.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	s.sent++
+	return nil
+}
+
+// produce sends all of the case's records and waits until the broker has them.
+func (b *bench) produce(ctx context.Context) error {
+	began, start := time.Now(), firstTime()
+	s, err := b.newSender()
 	if err != nil {
 		return err
 	}
-	defer producer.Close()
-	of := instruments()
-	start := firstTime()
-	header := registry.AppendWireHeader(nil, b.schemaID)
-	size := 0
-	var value []byte
+	defer s.producer.Close()
 	for i := range b.what.rows {
-		in := &of[i%symbols]
-		value = b.what.value(append(value[:0], header...), in, i, start.Add(time.Duration(i)*spacing).UnixMicro())
-		size += len(value)
-		message := kafka.Message{Topic: b.what.topic, Partition: -1, Key: []byte(in.Symbol), Value: value, TimestampMs: time.Now().UnixMilli()}
-		for producer.Produce(&message) != nil {
-			// The queue is full.
-			if err := producer.Flush(ctx); err != nil {
-				return err
-			}
+		if err := s.send(ctx, -1, start.Add(time.Duration(i)*spacing)); err != nil {
+			return err
 		}
 	}
-	if err := producer.Flush(ctx); err != nil {
+	if err := s.producer.Flush(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%d records of %d bytes in %s, produced in %.1f s\n", b.what.rows, size/b.what.rows, b.what.topic, time.Since(began).Seconds())
+	fmt.Printf("%d records of %d bytes in %s, produced in %.1f s\n", b.sent, s.bytes/b.sent, b.what.topic, time.Since(began).Seconds())
 	return nil
 }

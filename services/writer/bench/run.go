@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,14 +42,19 @@ func (r *run) ours(ctx context.Context) (o outcome, err error) {
 		return o, err
 	}
 	defer writer.Stop()
-	stop := r.profile(ctx, address)
-	o, err = r.await(ctx, r.what.table, began, writer.PID())
-	stop()
-	if err != nil {
+	profiled := r.profile(ctx, address)
+	if o, err = r.measure(ctx, r.what.table, began, writer.PID()); err != nil {
 		return o, err
 	}
-	if o.mallocs, err = metric(ctx, "http://"+address+"/metrics", "go_memstats_mallocs_total"); err != nil {
+	if err := profiled(); err != nil {
 		return o, err
+	}
+	for name, into := range map[string]*float64{
+		"go_memstats_mallocs_total": &o.mallocs, "streamforge_writer_blocks_total": &o.blocks, "streamforge_writer_insert_seconds_sum": &o.inserting,
+	} {
+		if *into, err = metric(ctx, "http://"+address+"/metrics", name); err != nil {
+			return o, err
+		}
 	}
 	if err := writer.Stop(); err != nil {
 		return o, err
@@ -64,7 +71,7 @@ func (r *run) startWriter(ctx context.Context) (*localstack.Process, string, tim
 	began := time.Now()
 	writer, err := localstack.Launch(ctx, localstack.Spec{
 		Name: "writer", Path: filepath.Join(r.config.Programs, "writer"),
-		Env:     append(r.addresses.Environment(), "HTTP_ADDRESS="+listen.Address(), "WRITER_TOPICS="+r.what.topic, localstack.OneArena),
+		Env:     append(r.addresses.Environment(), "HTTP_ADDRESS="+listen.Address(), "WRITER_TOPICS="+r.what.topic, "PPROF=true", localstack.OneArena),
 		LogFile: r.logFile("writer"), Ports: []*port.Reservation{listen},
 		Ready:        func(ctx context.Context) error { return ask(ctx, "http://"+listen.Address()+"/healthz") },
 		StartTimeout: time.Minute, StopTimeout: time.Minute,
@@ -99,9 +106,17 @@ func (r *run) dropViews(ctx context.Context) error {
 	return nil
 }
 
+// measure is await, or pace for a case that is not about speed.
+func (r *run) measure(ctx context.Context, table string, began time.Time, pid int) (outcome, error) {
+	if r.what.paced {
+		return r.pace(ctx, table, pid)
+	}
+	return r.await(ctx, table, began, pid)
+}
+
 // await asks until every row is visible; processor time is that of the time between. pid is the writer's, 0 for the peer.
 func (r *run) await(ctx context.Context, table string, began time.Time, pid int) (o outcome, err error) {
-	o.rows = r.what.rows
+	o.rows = r.sent
 	broker := r.stack.States()[0].PID
 	engineBefore, err := cpuTime(r.engine.PID())
 	if err != nil {
@@ -152,8 +167,8 @@ func (r *run) check(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
-	if rows != r.what.rows || distinct != r.what.rows {
-		return fmt.Errorf("table %s holds %d rows, %d distinct, of %d records", table, rows, distinct, r.what.rows)
+	if rows != r.sent || distinct != r.sent {
+		return fmt.Errorf("table %s holds %d rows, %d distinct, of %d records", table, rows, distinct, r.sent)
 	}
 	return nil
 }
@@ -192,47 +207,56 @@ func (r *run) column(ctx context.Context, query string) ([]string, error) {
 
 // metric reads one number of a program's metrics.
 func metric(ctx context.Context, url, name string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	body, err := get(ctx, url)
 	if err != nil {
 		return 0, err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
+	lines := bufio.NewScanner(bytes.NewReader(body))
 	for lines.Scan() {
 		var n float64
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			_, err := fmt.Sscan(text, &n)
+		// The writer has one product only, so that whatever labels there are tell nothing.
+		text, ok := strings.CutPrefix(lines.Text(), name)
+		if ok && (strings.HasPrefix(text, " ") || strings.HasPrefix(text, "{")) {
+			_, err := fmt.Sscan(text[strings.LastIndexByte(text, ' '):], &n)
 			return n, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no %s", url, name)
+	return 0, errors.Join(fmt.Errorf("%s has no %s", url, name), lines.Err())
 }
 
-// profile has the writer profile itself for a second at a time until it is stopped, and keeps the last second; without a
-// file it does nothing.
-func (r *run) profile(ctx context.Context, address string) (stop func()) {
+// profileSeconds is how long a profile is: shorter than the default case takes.
+const profileSeconds = 4
+
+// profile has the writer profile its first seconds; without a file it does nothing.
+func (r *run) profile(ctx context.Context, address string) (written func() error) {
 	if r.config.Profile == "" {
-		return func() {}
+		return func() error { return nil }
 	}
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/debug/pprof/profile?seconds=3", nil)
-		if err != nil {
-			return
+		body, err := get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", address, profileSeconds))
+		if err == nil {
+			err = os.WriteFile(r.config.Profile, body, 0o644)
 		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return
-		}
-		defer response.Body.Close()
-		if body, err := io.ReadAll(response.Body); err == nil {
-			_ = os.WriteFile(r.config.Profile, body, 0o644)
-		}
+		done <- err
 	}()
-	return func() { <-done }
+	return func() error { return <-done }
+}
+
+// get reads what a URL answers with 200.
+func get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return body, err
 }
