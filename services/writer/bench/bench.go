@@ -151,7 +151,7 @@ func (b *bench) apply(ctx context.Context, database string) error {
 // selfContained registers the subject's schema with its references written out: ClickHouse's AvroConfluent follows no reference,
 // and both consumers are to read the same bytes. Its doc says so, since the registry otherwise takes it for the one with references.
 func (b *bench) selfContained(ctx context.Context) (int, error) {
-	subject, err := schemas.Get(b.what.topic + "-value")
+	subject, err := b.what.subject()
 	if err != nil {
 		return 0, err
 	}

@@ -25,7 +25,7 @@ type commandLine struct {
 
 // runCommand is what a person starts.
 type runCommand struct {
-	Case     string        `name:"case" default:"trades" enum:"trades,books,small" help:"What the records are."`
+	Case     string        `name:"case" default:"trades" enum:"trades,wide,books,small" help:"What the records are."`
 	Rows     int           `name:"rows" default:"0" help:"Records of a run; 0 is the case's own number."`
 	Pairs    int           `name:"pairs" default:"5" help:"How often each consumer runs."`
 	View     string        `name:"view" default:"candles" enum:"candles,none" help:"Views over the writer's table: those of the repository, or none."`
@@ -66,6 +66,11 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 	what := cases()[c.Case]
 	if c.Rows > 0 {
 		what.rows = c.Rows
+	}
+	if c.Case == "wide" {
+		if err := c.buildWide(ctx); err != nil {
+			return err
+		}
 	}
 	b, err := newBench(ctx, c, what)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/market"
 	"github.com/streamforge/streamforge/services/internal/records"
@@ -24,10 +25,19 @@ type product struct {
 	value func(dst []byte, in *market.Instrument, i int, received int64) []byte
 }
 
+// subject is the schema of the product.
+func (p product) subject() (schemas.Subject, error) {
+	if p.topic == wideTopic {
+		return wideSchema(), nil
+	}
+	return schemas.Get(p.topic + "-value")
+}
+
 func cases() map[string]product {
 	return map[string]product{
 		"trades": {topic: "raw-trades", table: "raw_trades", rows: 3_000_000, value: trade},
 		"books":  {topic: "raw-orderbooks", table: "raw_orderbooks", rows: 200_000, value: book},
+		"wide":   {topic: wideTopic, table: wideTable, rows: 300_000, value: wide},
 		"small":  {topic: "raw-trades", table: "raw_trades", rows: 19_200, paced: true, value: trade},
 	}
 }
