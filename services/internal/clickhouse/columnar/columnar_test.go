@@ -80,24 +80,6 @@ func tradeBodies(n int) [][]byte {
 	return bodies
 }
 
-func BenchmarkTrade(b *testing.B) {
-	plan, block := tradePlan(b)
-	bodies := tradeBodies(100_000)
-	origin := Origin{TopicID: [16]byte{9}}
-	b.ReportAllocs()
-	for b.Loop() {
-		block.Reset()
-		for i, body := range bodies {
-			origin.Offset = int64(i)
-			if err := plan.Append(block, &origin, body); err != nil {
-				b.Fatal(err)
-			}
-		}
-		block.Native()
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(bodies)), "ns/row")
-}
-
 func TestATradeBecomesARow(t *testing.T) {
 	plan, block := tradePlan(t)
 	bodies := tradeBodies(1000)
@@ -351,4 +333,34 @@ type failer interface {
 	Helper()
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
+}
+
+// TestAnAliasGivesWayToTheNameItself has a writer that knows a field under its old name and its new one, in this order.
+func TestAnAliasGivesWayToTheNameItself(t *testing.T) {
+	table := `{"type": "record", "name": "Row", "fields": [
+		{"name": "price", "aliases": ["px"], "type": "long"},
+		{"name": "frame", "aliases": ["source"], "type": {"type": "record", "name": "F", "fields": [{"name": "offset", "aliases": ["at"], "type": "long"}]}}]}`
+	written := `{"type": "record", "name": "Row", "fields": [
+		{"name": "px", "type": "long"}, {"name": "price", "type": "long"}, {"name": "_offset", "type": "long"},
+		{"name": "source", "type": {"type": "record", "name": "F", "fields": [{"name": "at", "type": "long"}]}}]}`
+	layout := layoutOf(t, table, nil)
+	plan, err := Compile(layout, 1, written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(plan.Ignored); got != "[px _offset]" {
+		t.Errorf("ignored %s", got)
+	}
+	block := NewBlock(layout)
+	for i := range int64(3) {
+		body := bytes.Join([][]byte{zigzag(1), zigzag(20 + i), zigzag(3), zigzag(40 + i)}, nil)
+		if err := plan.Append(block, &Origin{Offset: 60 + i}, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, row := range readNative(t, bytes.Join(block.Native(), nil)) {
+		if got, want := fmt.Sprintln(row["price"], row["frame.offset"], row["_offset"]), fmt.Sprintln(20+i, 40+i, 60+i); got != want {
+			t.Errorf("row %d: %s, not %s", i, got, want)
+		}
+	}
 }

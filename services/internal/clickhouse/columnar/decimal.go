@@ -15,21 +15,21 @@ func decimalLimit(precision int) (limit [4]uint64, safeBytes int64) {
 	return limit, int64(ten.BitLen() / 8)
 }
 
-// appendDecimal writes big-endian two's complement as ClickHouse's little-endian integer of o.width bytes.
+// appendDecimal writes big-endian two's complement as ClickHouse's little-endian integer of the column's width.
 func appendDecimal(s *slot, o *op, raw []byte) fault {
 	if len(raw) == 0 {
 		return faultDecimalEmpty
 	}
 	words, fits := widen(raw)
-	if !fits || int64(len(raw)) > o.factor && !below(words, o.limit) {
+	if !fits || int64(len(raw)) > o.factor && !below(words, o.rest.limit) {
 		return faultDecimalRange
 	}
-	switch o.width {
+	switch o.rest.width {
 	case 4:
-		s.data = binary.LittleEndian.AppendUint32(s.data, uint32(words[0]))
+		s.put4(uint32(words[0]))
 	default:
-		for i := range o.width / 8 {
-			s.data = binary.LittleEndian.AppendUint64(s.data, words[i])
+		for i := range o.rest.width / 8 {
+			s.put8(words[i])
 		}
 	}
 	return ok

@@ -27,7 +27,7 @@ type column struct {
 }
 
 type slotSpec struct {
-	width    int
+	width    int // of a value in bytes; 0 for strings
 	dict     bool
 	nullable bool
 	marked   bool
@@ -143,7 +143,7 @@ func (l *Layout) addSlot(s slotSpec) int {
 func (l *Layout) build(t ddl.Type, top bool) (*node, error) {
 	n := &node{typ: t, nulls: -1}
 	if t.Name == "LowCardinality" && len(t.Args) == 1 {
-		return l.buildDict(n, t.Args[0])
+		return l.buildDict(n, t.Args[0], top)
 	}
 	if t.Name == "Nullable" && len(t.Args) == 1 {
 		t = t.Args[0]
@@ -176,7 +176,7 @@ func (l *Layout) build(t ddl.Type, top bool) (*node, error) {
 	return n, nil
 }
 
-func (l *Layout) buildDict(n *node, inner ddl.Type) (*node, error) {
+func (l *Layout) buildDict(n *node, inner ddl.Type, top bool) (*node, error) {
 	if inner.Name == "Nullable" && len(inner.Args) == 1 {
 		n.nullable, inner = true, inner.Args[0]
 	}
@@ -184,7 +184,7 @@ func (l *Layout) buildDict(n *node, inner ddl.Type) (*node, error) {
 		return nil, fmt.Errorf("LowCardinality(%s) is not supported, only of String", inner)
 	}
 	n.kind, n.typ = nodeDict, inner
-	n.slot = l.addSlot(slotSpec{dict: true, nullable: n.nullable, marked: true})
+	n.slot = l.addSlot(slotSpec{width: keyWidth, dict: true, nullable: n.nullable, marked: !top})
 	return n, nil
 }
 

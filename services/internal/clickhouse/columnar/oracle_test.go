@@ -102,7 +102,12 @@ func (p *product) nested(t *rapid.T, m *member, prefix, unique string, depth int
 		m.optional = true
 		reader, writer = []any{"null", reader}, []any{"null", writer}
 	}
-	return map[string]any{"name": m.name, "type": reader}, map[string]any{"name": m.name, "type": writer}
+	readerField := map[string]any{"name": m.name, "type": reader}
+	if rapid.IntRange(0, 3).Draw(t, "renamed") == 0 {
+		m.written = "old_" + m.name
+		readerField["aliases"] = []string{m.written}
+	}
+	return readerField, map[string]any{"name": m.written, "type": writer}
 }
 
 // column draws a field with a column of its own, and what a contract may say about it.

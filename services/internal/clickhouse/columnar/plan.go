@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
@@ -12,63 +13,77 @@ import (
 // opcode is one step of a plan.
 type opcode uint8
 
+// Steps up to opTime begin with a number that is often long, those up to opSkipBytes with one that is mostly of one byte.
 const (
-	opInt32     opcode = iota // Avro int or long → Int32
-	opInt64                   // Avro int or long → Int64
-	opFloat32                 // 4 bytes as they are
-	opFloat64                 // 8 bytes as they are
-	opWiden                   // Avro float → Float64
-	opIntFloat                // Avro int or long → Float32
-	opIntDouble               // Avro int or long → Float64
-	opBool
-	opString     // length and bytes → String
-	opDict       // length and bytes → LowCardinality
-	opSymbol     // enum → String, by name
-	opSymbolDict // enum → LowCardinality, by name
+	opInt64 opcode = iota // Avro int or long → Int64
+	opTime                // long times a factor, within what DateTime64 can show
+	opInt32               // Avro int or long → Int32
+	opDate
+	opString  // length and bytes → String
+	opDict    // length and bytes → LowCardinality
+	opDecimal // length and bytes → Decimal of 16 bytes
 	opEnum8
 	opEnum16
-	opTime // long times a factor, within what DateTime64 can show
-	opDate
-	opDecimal     // bytes, or fixed when size > 0 → Decimal of width
-	opUUID        // fixed(16)
-	opUUIDText    // string
-	opFixed       // size bytes as they are
-	opFixedString // size bytes → String
-	opConst       // bytes as they are, of nothing read
-	opConstDict   // a dictionary's null, of nothing read
-	opUnion       // a union's branch: the null one jumps to target
-	opOnly        // the branch of a union of one
-	opJump        // to target
-	opNull        // a null where none can be stored
-	opReplay      // runs a plan over constant bytes
-	opSkipVar     // a number
-	opSkipInt     // a number within 32 bits
-	opSkipEnum    // a number below size
-	opSkipBool    // a byte that is 0 or 1
-	opSkipBytes   // length and bytes
-	opSkipFixed   // size bytes
-	opBlocks      // begins an array or map: target when empty
-	opBlocksNext  // ends an item: target for the next
-	opEnd         // of the record
+	opUnion      // a union's branch, noted in the null map in slot, if any; the null one jumps to target
+	opBlocks     // begins an array or map: target when empty
+	opOnly       // the branch of a union of one
+	opUUIDText   // length and text
+	opDecimalAny // length and bytes → Decimal
+	opIntFloat   // Avro int or long → Float32
+	opIntDouble  // Avro int or long → Float64
+	opSymbol     // enum → String, by name
+	opSymbolDict // enum → LowCardinality, by name
+	opSkipVar    // a number
+	opSkipInt    // a number within 32 bits
+	opSkipEnum   // a number below size
+	opSkipBytes  // length and bytes
+
+	opConst      // bytes as they are, of nothing read
+	opUUID       // fixed(16)
+	opFloat64    // 8 bytes as they are
+	opFixed      // size bytes as they are
+	opBlocksNext // ends an item: target for the next
+	opEnd        // of the record
+	opBool
+	opWiden        // Avro float → Float64
+	opDecimalFixed // size bytes → Decimal
+	opFixedString  // size bytes → String
+	opConstDict    // a dictionary's null, of nothing read
+	opNull         // a null where none can be stored
+	opReplay       // runs a plan over constant bytes
+	opSkipBool     // a byte that is 0 or 1
+	opSkipFixed    // size bytes
+	opJump         // to target; only while compiling, see link
 )
 
+// op is a step. What few steps need is in rest; the remainder fills a line of the processor's cache.
 type op struct {
 	code   opcode
 	slot   int32 // -1: none
-	target int32
 	size   int32
-	depth  int32
 	field  int32 // position in plan.fields, for messages
+	next   *op
+	target *op
 	factor int64
 	low    int64
 	high   int64
-	width  int32
-	limit  [4]uint64 // of a Decimal(P): 10^P, low word first
-	bytes  []byte
-	table  []int16 // enum position → stored number
-	names  [][]byte
+	rest   *rest
+}
+
+type rest struct {
+	jump  int       // position of target while compiling; 0 is none's
+	width int       // of a Decimal's column, in bytes
+	depth int       // of an array
+	limit [4]uint64 // of a Decimal(P): 10^P, low word first
+	bytes []byte
+	table []int16 // enum position → stored number
+	names [][]byte
+	// items are the slots of fixed width that an item of an array fills once.
+	items  []room
 	replay *Plan
 }
+
+type room struct{ slot, width int32 }
 
 // Plan decodes the records of one writer schema into blocks of one layout. It is immutable and safe for concurrent use
 // on different blocks.
@@ -107,7 +122,7 @@ func Compile(layout *Layout, schemaID int, writerSchema string) (*Plan, error) {
 		return nil, fmt.Errorf("schema %d: %w", schemaID, err)
 	}
 	c.emit(op{code: opEnd, slot: -1})
-	c.plan.depth = c.depth
+	c.link()
 	return c.plan, nil
 }
 
@@ -125,7 +140,28 @@ func (c *compiler) emit(o op) int {
 	return len(c.plan.ops) - 1
 }
 
-func (c *compiler) here() int32 { return int32(len(c.plan.ops)) }
+// jump lets a step go on here: at the next one to be emitted.
+func (c *compiler) jump(from int) { c.plan.ops[from].rest.jump = len(c.plan.ops) }
+
+// link ends the compilation: each step gets its follower, so that no jump is left to be run.
+func (c *compiler) link() {
+	ops := c.plan.ops
+	land := func(at int) *op {
+		for ops[at].code == opJump {
+			at = ops[at].rest.jump
+		}
+		return &ops[at]
+	}
+	for i := range ops {
+		if ops[i].code != opEnd {
+			ops[i].next = land(i + 1)
+		}
+		if r := ops[i].rest; r != nil && r.jump > 0 {
+			ops[i].target = land(r.jump)
+		}
+	}
+	c.plan.depth = c.depth
+}
 
 // enter names the field that the following steps are about.
 func (c *compiler) enter(path []string) func() {
@@ -135,14 +171,42 @@ func (c *compiler) enter(path []string) func() {
 	return func() { c.field = before }
 }
 
-// record emits the steps of a record that is flattened into columns.
+// record emits the steps of a record that is flattened into columns. path is the record's in the table's schema.
 func (c *compiler) record(w *ddl.Schema, path []string, depth int) error {
+	taken := map[string]bool{}
 	for _, f := range w.Fields {
-		if err := c.writerField(f, append(path[:len(path):len(path)], f.Name), depth); err != nil {
+		taken[f.Name] = true
+	}
+	for _, f := range w.Fields {
+		name := c.layout.rename(path, f.Name, taken)
+		taken[name] = true
+		if err := c.writerField(f, append(path[:len(path):len(path)], name), depth); err != nil {
 			return fmt.Errorf("field %s: %w", strings.Join(append(path, f.Name), "."), err)
 		}
 	}
 	return nil
+}
+
+// rename says what the table's schema calls a writer's field: an alias counts where the writer has no field of the new name
+// itself, as in Avro's resolution.
+func (l *Layout) rename(path []string, name string, taken map[string]bool) string {
+	renamed := name
+	for _, col := range l.columns {
+		if len(col.Path) <= len(path) || !slices.Equal(col.Path[:len(path)], path) {
+			continue
+		}
+		own, aliases := col.Path[len(path)], col.Aliases
+		if len(path) < len(col.Above) {
+			aliases = col.Above[len(path)]
+		}
+		if own == name {
+			return name
+		}
+		if renamed == name && !taken[own] && slices.Contains(aliases, name) {
+			renamed = own
+		}
+	}
+	return renamed
 }
 
 func (c *compiler) writerField(f ddl.Field, path []string, depth int) error {
@@ -164,7 +228,7 @@ func (c *compiler) writerField(f ddl.Field, path []string, depth int) error {
 	if null < 0 {
 		return c.record(inner, path, depth)
 	}
-	union := c.emit(op{code: opUnion, slot: -1, size: int32(null)})
+	union := c.emit(op{code: opUnion, slot: -1, size: int32(null), rest: &rest{}})
 	if err := c.record(inner, path, depth); err != nil {
 		return err
 	}
@@ -177,33 +241,24 @@ func (c *compiler) writerField(f ddl.Field, path []string, depth int) error {
 			c.filled[col.name] = true
 		}
 	}
-	jump := c.emit(op{code: opJump, slot: -1})
-	c.plan.ops[union].target = c.here()
+	jump := c.emit(op{code: opJump, slot: -1, rest: &rest{}})
+	c.jump(union)
 	for _, col := range below {
 		if err := c.null(col); err != nil {
 			return err
 		}
 	}
-	c.plan.ops[jump].target = c.here()
+	c.jump(jump)
 	return nil
 }
 
+// find looks for the column of a field; those that the writer adds are of none, whatever the field is called.
 func (c *compiler) find(path []string) *column {
-	if col := c.layout.byName[strings.Join(path, ".")]; col != nil {
-		return col
+	col := c.layout.byName[strings.Join(path, ".")]
+	if col == nil || len(col.Path) == 0 {
+		return nil
 	}
-	for i := range c.layout.columns {
-		col := &c.layout.columns[i]
-		if len(col.Path) != len(path) || strings.Join(col.Path[:len(path)-1], ".") != strings.Join(path[:len(path)-1], ".") {
-			continue
-		}
-		for _, alias := range col.Aliases {
-			if alias == path[len(path)-1] && !c.filled[col.name] {
-				return col
-			}
-		}
-	}
-	return nil
+	return col
 }
 
 func (c *compiler) below(prefix string) []*column {
@@ -250,8 +305,8 @@ func (c *compiler) replay(col *column, source *ddl.Schema, body []byte) error {
 		return fmt.Errorf("default of column %s: %w", col.name, err)
 	}
 	sub.emit(op{code: opEnd, slot: -1})
-	sub.plan.depth = sub.depth
-	c.emit(op{code: opReplay, slot: -1, bytes: body, replay: sub.plan})
+	sub.link()
+	c.emit(op{code: opReplay, slot: -1, rest: &rest{bytes: body, replay: sub.plan}})
 	return nil
 }
 
@@ -265,17 +320,25 @@ func (c *compiler) null(col *column) error {
 		c.emit(op{code: opNull, slot: -1})
 		return nil
 	}
-	c.nullNode(col.root)
+	c.nullNode(col.root, false)
 	return nil
 }
 
-func (c *compiler) nullNode(n *node) {
+// constant emits a step that stores what is not read from the body.
+func (c *compiler) constant(slot int, v []byte) {
+	c.emit(op{code: opConst, slot: int32(slot), rest: &rest{bytes: v}})
+}
+
+// nullNode stores a null; noted says that the null map has it already.
+func (c *compiler) nullNode(n *node, noted bool) {
 	if n.kind == nodeDict {
 		c.emit(op{code: opConstDict, slot: int32(n.slot)})
 		return
 	}
-	c.emit(op{code: opConst, slot: int32(n.nulls), bytes: []byte{1}})
-	c.emit(op{code: opConst, slot: int32(n.slot), bytes: n.zero})
+	if !noted {
+		c.constant(n.nulls, []byte{1})
+	}
+	c.constant(n.slot, n.zero)
 }
 
 // column emits the steps of one column from the writer's type.
@@ -291,31 +354,38 @@ func (c *compiler) value(w *ddl.Schema, n *node, col *column, depth int) error {
 	}
 	inner, null := w.Optional()
 	if null < 0 {
-		return c.present(w, n, col, depth)
+		return c.present(w, n, col, depth, false)
 	}
-	union := c.emit(op{code: opUnion, slot: -1, size: int32(null)})
-	if err := c.present(inner, n, col, depth); err != nil {
+	noted := n.nulls >= 0 && (col == nil || col.NullAs == nil)
+	union := c.emit(op{code: opUnion, slot: -1, size: int32(null), rest: &rest{}})
+	if noted {
+		c.plan.ops[union].slot = int32(n.nulls)
+	}
+	if err := c.present(inner, n, col, depth, noted); err != nil {
 		return err
 	}
-	jump := c.emit(op{code: opJump, slot: -1})
-	c.plan.ops[union].target = c.here()
+	jump := c.emit(op{code: opJump, slot: -1, rest: &rest{}})
+	c.jump(union)
 	switch {
+	case noted:
+		c.nullNode(n, true)
 	case col != nil:
 		if err := c.null(col); err != nil {
 			return err
 		}
 	case n.nullable:
-		c.nullNode(n)
+		c.nullNode(n, false)
 	default:
 		c.emit(op{code: opNull, slot: -1})
 	}
-	c.plan.ops[jump].target = c.here()
+	c.jump(jump)
 	return nil
 }
 
-func (c *compiler) present(w *ddl.Schema, n *node, col *column, depth int) error {
-	if n.nulls >= 0 {
-		c.emit(op{code: opConst, slot: int32(n.nulls), bytes: []byte{0}})
+// present emits the steps of a value that is there; noted says that the null map knows.
+func (c *compiler) present(w *ddl.Schema, n *node, col *column, depth int, noted bool) error {
+	if n.nulls >= 0 && !noted {
+		c.constant(n.nulls, []byte{0})
 	}
 	switch n.kind {
 	case nodeArray:
@@ -346,16 +416,17 @@ func (c *compiler) array(w *ddl.Schema, n *node, col *column, depth int) error {
 	if ddl.MinSize(w.Items)+keySize == 0 {
 		return errors.New("items that take no bytes have no bounded length")
 	}
-	begin := c.emit(op{code: opBlocks, slot: int32(n.slot), depth: int32(depth), size: int32(ddl.MinSize(w.Items) + keySize)})
-	first := c.here()
+	size := int32(ddl.MinSize(w.Items) + keySize)
+	items := c.layout.itemRooms(n.kids, nil)
+	begin := c.emit(op{code: opBlocks, slot: int32(n.slot), size: size, rest: &rest{depth: depth, items: items}})
 	if isMap {
 		c.emit(op{code: opString, slot: int32(n.kids[0].slot)})
 	}
 	if err := c.value(w.Items, item, nil, depth+1); err != nil {
 		return err
 	}
-	c.emit(op{code: opBlocksNext, slot: int32(n.slot), depth: int32(depth), target: first, size: int32(ddl.MinSize(w.Items) + keySize)})
-	c.plan.ops[begin].target = c.here()
+	c.emit(op{code: opBlocksNext, slot: int32(n.slot), size: size, rest: &rest{depth: depth, items: items, jump: begin + 1}})
+	c.jump(begin)
 	c.depth = max(c.depth, depth+1)
 	return nil
 }
@@ -386,9 +457,25 @@ func (c *compiler) tuple(w *ddl.Schema, n *node, _ *column, depth int) error {
 		if !n.kids[i].nullable {
 			return fmt.Errorf("the table's tuple has an element %s that the writer does not know", name)
 		}
-		c.nullNode(n.kids[i])
+		c.nullNode(n.kids[i], false)
 	}
 	return nil
+}
+
+// itemRooms lists the slots of fixed width that every item fills once: not those of arrays inside, whose own blocks make room.
+func (l *Layout) itemRooms(kids []*node, rooms []room) []room {
+	for _, n := range kids {
+		if n.nulls >= 0 {
+			rooms = append(rooms, room{int32(n.nulls), 1})
+		}
+		if n.slot >= 0 && l.slots[n.slot].width > 0 {
+			rooms = append(rooms, room{int32(n.slot), int32(l.slots[n.slot].width)})
+		}
+		if n.kind == nodeTuple {
+			rooms = l.itemRooms(n.kids, rooms)
+		}
+	}
+	return rooms
 }
 
 func (n *node) kid(name string) *node {
@@ -440,16 +527,15 @@ func (c *compiler) skipBlocks(w *ddl.Schema, depth int) error {
 	if size == 0 {
 		return errors.New("items that take no bytes have no bounded length")
 	}
-	begin := c.emit(op{code: opBlocks, slot: -1, depth: int32(depth), size: int32(size)})
-	first := c.here()
+	begin := c.emit(op{code: opBlocks, slot: -1, size: int32(size), rest: &rest{depth: depth}})
 	if w.Kind == ddl.Map {
 		c.emit(op{code: opSkipBytes, slot: -1})
 	}
 	if err := c.skip(w.Items, depth+1); err != nil {
 		return err
 	}
-	c.emit(op{code: opBlocksNext, slot: -1, depth: int32(depth), target: first, size: int32(size)})
-	c.plan.ops[begin].target = c.here()
+	c.emit(op{code: opBlocksNext, slot: -1, size: int32(size), rest: &rest{depth: depth, jump: begin + 1}})
+	c.jump(begin)
 	c.depth = max(c.depth, depth+1)
 	return nil
 }
@@ -465,11 +551,11 @@ func (c *compiler) skipUnion(w *ddl.Schema, depth int) error {
 	if null < 0 {
 		return fmt.Errorf("a union of %d types cannot be read", len(w.Branches))
 	}
-	union := c.emit(op{code: opUnion, slot: -1, size: int32(null)})
+	union := c.emit(op{code: opUnion, slot: -1, size: int32(null), rest: &rest{}})
 	if err := c.skip(inner, depth); err != nil {
 		return err
 	}
-	c.plan.ops[union].target = c.here()
+	c.jump(union)
 	return nil
 }
 
@@ -545,12 +631,12 @@ func leafString(w *ddl.Schema, n *node) (op, error) {
 		}
 		return op{code: opString}, nil
 	case w.Kind == ddl.Enum:
-		o := op{code: opSymbol}
+		o := op{code: opSymbol, rest: &rest{}}
 		if dict {
 			o.code = opSymbolDict
 		}
 		for _, symbol := range w.Symbols {
-			o.names = append(o.names, []byte(symbol))
+			o.rest.names = append(o.rest.names, []byte(symbol))
 		}
 		return o, nil
 	case w.Kind == ddl.Fixed && !dict:
@@ -563,9 +649,9 @@ func leafFloat(w *ddl.Schema, n *node) (op, error) {
 	single := n.typ.Name == "Float32"
 	switch {
 	case w.Kind == ddl.Float && single:
-		return op{code: opFloat32}, nil
+		return op{code: opFixed, size: 4}, nil
 	case w.Kind == ddl.Float:
-		return op{code: opWiden}, nil
+		return op{code: opWiden, size: 4}, nil
 	case w.Kind == ddl.Double && !single:
 		return op{code: opFloat64}, nil
 	case (w.Kind == ddl.Int || w.Kind == ddl.Long) && single:
@@ -620,11 +706,14 @@ func leafDecimal(w *ddl.Schema, n *node) (op, error) {
 	if w.Scale != scale {
 		return op{}, fmt.Errorf("decimal(%d,%d) in a column of %d digits after the point would be another number", w.Precision, w.Scale, scale)
 	}
-	o := op{code: opDecimal, width: int32(n.width), size: -1}
-	if w.Kind == ddl.Fixed {
-		o.size = int32(w.Size)
+	o := op{code: opDecimal, rest: &rest{width: n.width}}
+	switch {
+	case w.Kind == ddl.Fixed:
+		o.code, o.size = opDecimalFixed, int32(w.Size)
+	case n.width != 16:
+		o.code = opDecimalAny
 	}
-	o.limit, o.factor = decimalLimit(precision)
+	o.rest.limit, o.factor = decimalLimit(precision)
 	return o, nil
 }
 
@@ -632,7 +721,7 @@ func leafEnum(w *ddl.Schema, n *node) (op, error) {
 	if w.Kind != ddl.Enum {
 		return op{}, mismatch(w, n)
 	}
-	o := op{code: opEnum8}
+	o := op{code: opEnum8, rest: &rest{}}
 	if n.width == 2 {
 		o.code = opEnum16
 	}
@@ -645,7 +734,7 @@ func leafEnum(w *ddl.Schema, n *node) (op, error) {
 		if !ok {
 			return o, &MissingSymbolError{Symbol: symbol, Type: n.typ.String()}
 		}
-		o.table = append(o.table, int16(v))
+		o.rest.table = append(o.rest.table, int16(v))
 	}
 	return o, nil
 }

@@ -26,6 +26,8 @@ type Column struct {
 	Path []string
 	// Aliases of the path's last field: names under which an older writer may have written it.
 	Aliases []string
+	// Above are the same of the records that the field is nested in, the outermost first.
+	Above [][]string
 	// Source is the field's type in the schema, the union included.
 	Source *Schema
 	// Fallback is the field's default as Avro bytes of Source: what stands for a record whose writer knew no such field.
@@ -69,7 +71,7 @@ func ColumnsOf(schemaText string, options map[string]ColumnOptions) ([]Column, e
 		return nil, fmt.Errorf("a table needs a record, the schema is %s", schema.Kind)
 	}
 	m := mapper{options: options, used: map[string]bool{}, names: map[string]bool{}}
-	m.record(schema, nil, false)
+	m.record(schema, nil, nil, false)
 	for name := range options {
 		if !m.used[name] {
 			m.fail(strings.Split(name, "."), errors.New("the contract has column options for it, the schema has no such field"))
@@ -98,29 +100,29 @@ func (m *mapper) fail(path []string, err error) {
 	m.errs = append(m.errs, fmt.Errorf("field %s: %w", strings.Join(path, "."), err))
 }
 
-func (m *mapper) record(s *Schema, path []string, nullable bool) {
+func (m *mapper) record(s *Schema, path []string, above [][]string, nullable bool) {
 	for _, f := range s.Fields {
-		m.field(f, append(path[:len(path):len(path)], f.Name), nullable)
+		m.field(f, append(path[:len(path):len(path)], f.Name), above, nullable)
 	}
 	if len(s.Fields) == 0 {
 		m.fail(append(path, "*"), errors.New("a record without fields has no column"))
 	}
 }
 
-func (m *mapper) field(f Field, path []string, parentNullable bool) {
+func (m *mapper) field(f Field, path []string, above [][]string, parentNullable bool) {
 	inner, null := f.Type.Optional()
 	if inner.Kind == Record {
 		if f.HasDefault && !(null >= 0 && f.Default == nil) {
 			m.fail(path, errors.New("a default of a nested record is not supported; give its fields defaults"))
 		}
-		m.record(inner, path, parentNullable || null >= 0)
+		m.record(inner, path, append(above[:len(above):len(above)], f.Aliases), parentNullable || null >= 0)
 		return
 	}
 	name := strings.Join(path, ".")
 	options := m.options[name]
 	m.used[name] = true
 	m.names[name] = true
-	c := Column{Name: name, Path: path, Aliases: f.Aliases, Source: f.Type, Comment: f.Doc, Codec: codec(inner)}
+	c := Column{Name: name, Path: path, Aliases: f.Aliases, Above: above, Source: f.Type, Comment: f.Doc, Codec: codec(inner)}
 	t, err := typeOf(inner, options.LowCardinality)
 	if err != nil {
 		m.fail(path, err)
