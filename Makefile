@@ -43,6 +43,10 @@ replay: build ## Send a recording through the pipeline: CAPTURE=file [SPEED=max]
 chaos: build ## Kill loader, parser and writer in turn under load, then prove it. STACK=apache CHAOS='--outage clickhouse'
 	@bin/streamforge chaos --stack $(STACK) $(CHAOS)
 
+.PHONY: verify
+verify: build ## Prove that the tables and views of what runs hold what its topics hold: TOPIC=raw-trades
+	@bin/streamforge verify $(TOPIC)
+
 .PHONY: torture-writer
 torture-writer: build ## Random faults from a seed around the writer, then the proof: SEED=1 SEEDS=1 MINUTES=0.167 STACK=apache ONLY=power-loss
 	@bin/streamforge install --stack $(STACK)

@@ -24,6 +24,7 @@ type commandLine struct {
 	Tail        tailCommand        `cmd:"" help:"Show a topic's records, live and decoded."`
 	Trace       traceCommand       `cmd:"" help:"Lead a row back to its record and to the venue's own bytes."`
 	DeadLetters deadLettersCommand `cmd:"" name:"dead-letters" help:"What could not be processed: list, show, replay, discard."`
+	Verify      verifyCommand      `cmd:"" help:"Prove that the tables and views hold what the topics hold, offset by offset; changes nothing."`
 	Plan        planCommand        `cmd:"" help:"Show what apply would change."`
 	Apply       applyCommand       `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`
 	Schemas     schemasCommand     `cmd:"" help:"Schemas: check a change, register."`
