@@ -187,6 +187,11 @@ func decimalShape(t *rapid.T, name string) shape {
 	return alike(schema,
 		func(t *rapid.T) any {
 			n := new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), 0, 33).Draw(t, "decimal"))
+			if rapid.Bool().Draw(t, "edge") {
+				// Where a byte or a sign more begins.
+				n.Lsh(big.NewInt(1), 8*rapid.UintRange(1, 32).Draw(t, "bytes")-rapid.UintRange(0, 1).Draw(t, "sign bit"))
+				n.Sub(n, big.NewInt(rapid.Int64Range(0, 1).Draw(t, "below")))
+			}
 			n.Mod(n, limit)
 			if rapid.Bool().Draw(t, "negative") {
 				n.Neg(n)
