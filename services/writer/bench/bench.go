@@ -221,5 +221,8 @@ func (b *bench) close() error {
 	if b.stack != nil {
 		err = b.stack.Stop()
 	}
-	return errors.Join(err, os.RemoveAll(b.dataDir()), os.RemoveAll(filepath.Join(b.config.Dir, "clickhouse")))
+	for _, made := range []string{"data", "clickhouse", "wide", "engine.xml"} {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(b.config.Dir, made)))
+	}
+	return err
 }
