@@ -44,9 +44,11 @@ func newOffsetSet(r Run) offsetSet {
 }
 
 func (s offsetSet) add(offset int64) { s.words[(offset-s.from)/64] |= 1 << ((offset - s.from) % 64) }
+
 func (s offsetSet) remove(offset int64) {
 	s.words[(offset-s.from)/64] &^= 1 << ((offset - s.from) % 64)
 }
+
 func (s offsetSet) has(offset int64) bool {
 	return s.words[(offset-s.from)/64]>>((offset-s.from)%64)&1 == 1
 }
