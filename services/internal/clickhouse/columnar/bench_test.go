@@ -111,7 +111,7 @@ func BenchmarkBook(b *testing.B) {
 	})
 }
 
-// BenchmarkKind has ten fields of one kind a record; ns/field is what one of them costs more than a record without them.
+// BenchmarkKind has ten fields of one kind a record.
 func BenchmarkKind(b *testing.B) {
 	symbols := []string{"UNKNOWN", "BUY", "SELL"}
 	amount := map[string]any{"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 18}
