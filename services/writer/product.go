@@ -173,7 +173,7 @@ func (p *product) session(ctx context.Context) (err error) {
 		return err
 	}
 	p.consumer, err = kafka.NewConsumer(p.deps.Kafka, kafka.ConsumerConfig{
-		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, Headers: true, NoReset: true, MaxBatchRecords: min(maxBatchRecords, p.config.MaxBlockRows),
+		Group: p.group, InstanceID: p.instanceID(), Topics: []string{p.topic}, HeadersLater: true, NoReset: true, MaxBatchRecords: min(maxBatchRecords, p.config.MaxBlockRows),
 		MaxBatchWait: 10 * time.Millisecond, QueuedMaxKBytes: p.fetchAhead(),
 		Start: p.begin, OnRevoked: p.revoked, SessionTimeout: p.config.SessionTimeout, MaxPollInterval: pollInterval,
 		// Before the group has said what is ours, be it nothing, nobody may take the product for one that works.
@@ -301,6 +301,10 @@ func uuidText(id [16]byte) string { return uuid.UUID(id).String() }
 func (p *product) begin(parts []kafka.TopicPartition) ([]kafka.Committed, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	// What is assigned is not paused, and what stays would be; progress decides anew.
+	if err := p.pause(false); err != nil {
+		return nil, err
+	}
 	committed, err := p.consumer.Committed(ctx, parts)
 	if err != nil {
 		return nil, err
@@ -327,7 +331,6 @@ func (p *product) begin(parts []kafka.TopicPartition) ([]kafka.Committed, error)
 		p.owned.set(c.Partition, true)
 		starts = append(starts, kafka.Committed{TopicPartition: c.TopicPartition, Offset: offset})
 	}
-	p.paused = false // What was just assigned is not paused; progress decides anew.
 	return starts, nil
 }
 

@@ -119,7 +119,9 @@ func (p *product) divert(ctx context.Context, part *partition, r *kafka.Record, 
 		return &floodError{fmt.Errorf("%w; offset %d of partition %d: %s: %w; mend the producer or the schema, or start the writer with --accept-dead-letters=%s",
 			err, r.Offset, r.Partition, class, cause, p.topic)}
 	}
-	l, err := p.letter(ctx, r, class, cause)
+	bad := *r
+	bad.Headers = p.consumer.HeadersOf(r)
+	l, err := p.letter(ctx, &bad, class, cause)
 	if err != nil {
 		p.flood.Add(-1-p.good, -1)
 		return err

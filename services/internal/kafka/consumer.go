@@ -25,8 +25,8 @@ type ConsumerConfig struct {
 	InstanceID string
 	// Topics to subscribe to.
 	Topics []string
-	// Headers asks for the records' headers, which cost.
-	Headers bool
+	// Headers asks for the records' headers, which cost. HeadersLater lets HeadersOf be asked for those of single records.
+	Headers, HeadersLater bool
 	// MaxBatchRecords bounds one batch, in records; 0 means 8192.
 	MaxBatchRecords int
 	// MaxBatchWait is how long a batch is gathered, when it does not get full; 0 means 10 ms.
@@ -85,6 +85,16 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 		c.MaxPollInterval = 5 * time.Minute
 	}
 	return c
+}
+
+func (c ConsumerConfig) headers() rdkafka.Headers {
+	switch {
+	case c.Headers:
+		return rdkafka.HeadersCopy
+	case c.HeadersLater:
+		return rdkafka.HeadersLater
+	}
+	return rdkafka.HeadersNone
 }
 
 // Consumer reads batches of records. Its methods are to be called from ONE goroutine, but for Assignment.

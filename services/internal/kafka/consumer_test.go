@@ -38,13 +38,37 @@ func TestRecordsComeBackAsTheyWereProduced(t *testing.T) {
 			if r.Topic != topic || r.Offset != int64(i) || r.TimestampMs != m.TimestampMs || !bytes.Equal(r.Key, m.Key) || !bytes.Equal(r.Value, m.Value) || (r.Value == nil) != (m.Value == nil) || (r.Key == nil) != (m.Key == nil) {
 				t.Errorf("record %d came back as %s %d %d key %q value of %d bytes", i, r.Topic, r.Offset, r.TimestampMs, r.Key, len(r.Value))
 			}
-			want := append([]Header{{Name: "producer", Value: []byte("test@1")}}, m.Headers...)
-			if !slices.EqualFunc(r.Headers, want, func(a, b Header) bool {
-				return a.Name == b.Name && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
-			}) {
+			if want := headersOf(m); !sameHeaders(r.Headers, want) {
 				t.Errorf("headers of record %d came back as %v, not %v", i, r.Headers, want)
 			}
 		}
+		later := c.consumer(ConsumerConfig{Group: c.prefix + "headers-later", Topics: []string{topic}, HeadersLater: true})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for n := 0; n < len(sent); {
+			batch, err := later.Poll(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The last first: what is asked for rests on no order.
+			for i := range slices.Backward(batch) {
+				if got, want := later.HeadersOf(&batch[i]), headersOf(sent[n+i]); len(batch[i].Headers) > 0 || !sameHeaders(got, want) {
+					t.Errorf("headers of record %d came as %v and when asked for as %v, not %v", n+i, batch[i].Headers, got, want)
+				}
+			}
+			n += len(batch)
+		}
+	})
+}
+
+// headersOf is what a record has that was sent as m.
+func headersOf(m *Message) []Header {
+	return append([]Header{{Name: "producer", Value: []byte("test@1")}}, m.Headers...)
+}
+
+func sameHeaders(a, b []Header) bool {
+	return slices.EqualFunc(a, b, func(a, b Header) bool {
+		return a.Name == b.Name && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
 	})
 }
 
@@ -230,6 +254,53 @@ func TestSeekPauseAndResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.read(consumer, 10)
+	})
+}
+
+// A partition that is paused when it goes to another member, and comes back, is not paused any more: who has it anew knows nothing
+// of what was before.
+func TestAPartitionThatComesBackIsNotPaused(t *testing.T) {
+	onEachBroker(t, func(t *testing.T, c *cluster) {
+		topic := c.topic("paused", 2)
+		config := ConsumerConfig{Group: c.prefix + "paused", Topics: []string{topic}, SessionTimeout: 6 * time.Second}
+		first := c.consumer(config)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		// together polls every member until each has that many partitions.
+		together := func(partitions int, others ...*Consumer) {
+			t.Helper()
+			for len(first.Assignment()) != partitions || slices.ContainsFunc(others, func(c *Consumer) bool { return len(c.Assignment()) != partitions }) {
+				for _, member := range append(others, first) {
+					if _, err := member.Poll(ctx); err != nil {
+						t.Fatalf("first has %v: %v", first.Assignment(), err)
+					}
+				}
+			}
+		}
+		together(2)
+		if err := first.Pause(first.Assignment()); err != nil {
+			t.Fatal(err)
+		}
+		second := c.consumer(config)
+		together(1, second)
+		kept := first.Assignment()[0]
+		second.Close()
+		together(2)
+		for partition := range int32(2) {
+			c.produce(&Message{Topic: topic, Partition: partition, Value: []byte("after")})
+		}
+		if r := c.read(first, 1)[0]; r.Partition == kept.Partition {
+			t.Errorf("partition %d was kept and paused all the time", r.Partition)
+		}
+		for range 20 {
+			if batch, err := first.Poll(ctx); err != nil || len(batch) > 0 {
+				t.Fatalf("%d records of the partition that is paused, %v", len(batch), err)
+			}
+		}
+		if err := first.Resume([]TopicPartition{kept}); err != nil {
+			t.Fatal(err)
+		}
+		c.read(first, 1)
 	})
 }
 

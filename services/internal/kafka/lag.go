@@ -176,7 +176,7 @@ func (r *lagReader) read(ctx context.Context, from map[TopicPartition]int64) (ma
 }
 
 func (r *lagReader) look(from map[TopicPartition]int64) error {
-	count, bytes, err := r.handle.Gather(20*time.Millisecond, false)
+	count, bytes, err := r.handle.Gather(20*time.Millisecond, rdkafka.HeadersNone)
 	if err != nil {
 		return wrap("reading a group's next records", err)
 	}
@@ -184,7 +184,7 @@ func (r *lagReader) look(from map[TopicPartition]int64) error {
 		if uint64(len(r.arena)) < bytes {
 			r.arena = make([]byte, bytes)
 		}
-		count -= r.handle.Copy(r.arena, false, func(raw *rdkafka.Raw) { r.take(raw, from) })
+		count -= r.handle.Copy(r.arena, rdkafka.HeadersNone, func(raw *rdkafka.Raw) { r.take(raw, from) })
 	}
 	return nil
 }

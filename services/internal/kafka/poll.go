@@ -24,7 +24,7 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 			return nil, err
 		}
 	}
-	count, bytes, err := c.client.Gather(c.config.MaxBatchWait, c.config.Headers)
+	count, bytes, err := c.client.Gather(c.config.MaxBatchWait, c.config.headers())
 	if err != nil {
 		c.metrics.failures.WithLabelValues("poll").Inc()
 		return nil, wrap("polling", err)
@@ -33,7 +33,7 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	c.records, c.headers, c.spans = c.records[:0], c.headers[:0], c.spans[:0]
 	c.positions.beginBatch()
 	for count > 0 {
-		copied := c.client.Copy(c.arena, c.config.Headers, c.add)
+		copied := c.client.Copy(c.arena, c.config.headers(), c.add)
 		if copied > 0 {
 			break
 		}
@@ -75,7 +75,7 @@ func (c *Consumer) add(raw *rdkafka.Raw) {
 		c.metrics.again.Inc()
 		return
 	}
-	c.records = append(c.records, Record{Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, TimestampMs: raw.TimestampMs, Key: key, Value: value})
+	c.records = append(c.records, Record{Topic: raw.Topic, Partition: raw.Partition, Offset: raw.Offset, TimestampMs: raw.TimestampMs, Key: key, Value: value, message: raw.Message})
 	if raw.HeadersLen > 0 {
 		c.spans = append(c.spans, headerSpan{record: len(c.records) - 1, bytes: c.arena[at : at+uint64(raw.HeadersLen)]})
 	}
@@ -104,6 +104,20 @@ func (c *Consumer) parseHeaders() {
 		c.records[span.record].Headers = c.headers[begin:span.end:span.end]
 		begin = span.end
 	}
+}
+
+// HeadersOf returns the headers of a record of the last batch, of a consumer with HeadersLater, until the next Poll or Close.
+func (c *Consumer) HeadersOf(r *Record) []Header {
+	if c.client == nil {
+		return nil
+	}
+	var headers []Header
+	for rest := c.client.HeadersOf(r.message); len(rest) > 0; {
+		var name, value []byte
+		name, value, rest = rdkafka.NextHeader(rest)
+		headers = append(headers, Header{Name: string(name), Value: value})
+	}
+	return headers
 }
 
 func (c *Consumer) intern(name []byte) string {
@@ -283,6 +297,10 @@ func (c *Consumer) onAssign(parts []TopicPartition, low []rdkafka.Partition) err
 		err = c.client.Assign(low)
 	}
 	c.own(parts)
+	if err == nil {
+		// librdkafka (2.13.0) keeps a partition that was paused when it was taken away paused when it comes back.
+		err = c.Resume(parts)
+	}
 	c.retry.Reset()
 	c.log.Info("partitions assigned", "count", len(parts), "total", len(c.Assignment()))
 	if c.config.OnAssigned != nil {

@@ -20,6 +20,8 @@ type Record struct {
 	TimestampMs int64 // milliseconds since 1970, as the topic keeps them (creation or append time); -1 none
 	Key, Value  []byte
 	Headers     []Header // only when asked for
+
+	message int32 // librdkafka's, for Consumer.HeadersOf
 }
 
 // TopicPartition names one partition.

@@ -33,6 +33,7 @@ type runCommand struct {
 	Programs string        `name:"programs" type:"path" default:"bin" help:"Folder of streamforge and writer."`
 	Dir      string        `name:"dir" type:"path" default:".streamforge/bench-writer" help:"Folder for data and logs; the data goes at the end."`
 	CacheDir string        `name:"cache-dir" env:"STREAMFORGE_CACHE_DIR" type:"path" help:"Folder of downloaded parts; default: the user's cache."`
+	Alone    bool          `name:"alone" help:"The writer alone, without the peer: to find out what it spends its time on."`
 	Profile  string        `name:"profile" type:"path" help:"File for a CPU profile of the writer's last run, its first four seconds."`
 	Patience time.Duration `name:"patience" default:"10m" help:"How long a run may take."`
 }
@@ -98,6 +99,9 @@ func (b *bench) pairs(ctx context.Context) error {
 			if pair%2 == 1 {
 				i = len(consumers) - 1 - i
 			}
+			if b.config.Alone && consumers[i].count > 0 {
+				continue
+			}
 			r, err := b.once(ctx, consumers[i].count)
 			if err != nil {
 				return fmt.Errorf("pair %d, %s: %w", pair+1, consumers[i].name, err)
@@ -111,6 +115,9 @@ func (b *bench) pairs(ctx context.Context) error {
 	}
 	rates := make([]float64, len(consumers))
 	for i, all := range results {
+		if len(all) == 0 {
+			continue
+		}
 		rates[i] = median(all, outcome.rate)
 		fmt.Printf("median  %-5s  %9.0f rows/s, cpu s per million rows: consumer %.2f engine %.2f broker %.2f\n", consumers[i].name, rates[i],
 			median(all, func(o outcome) float64 { return o.perMillion(o.writer) }), median(all, func(o outcome) float64 { return o.perMillion(o.engine) }),
@@ -125,6 +132,9 @@ func (b *bench) pairs(ctx context.Context) error {
 		return middle(all)
 	}
 	fmt.Printf("writer: %.3f allocations a row, its start included\n", median(results[0], func(o outcome) float64 { return o.mallocs / float64(o.rows) }))
+	if b.config.Alone {
+		return nil
+	}
 	fmt.Printf("bench-writer: ours=%.0f peer1=%.0f peer2=%.0f ratio1=%.1f ratio2=%.1f\n", rates[0], rates[1], rates[2], ratio(1), ratio(2))
 	return nil
 }

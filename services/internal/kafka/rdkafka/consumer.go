@@ -65,11 +65,31 @@ func (h *Handle) Lost() bool { return C.sf_lost(h.c) != 0 }
 // Cooperative says whether rebalances are incremental.
 func (h *Handle) Cooperative() bool { return C.sf_cooperative(h.c) != 0 }
 
+// Headers says what is done with records' headers. To parse and copy them costs more than the rest of a small record.
+type Headers int
+
+const (
+	HeadersNone  Headers = C.SF_HEADERS_NONE
+	HeadersCopy  Headers = C.SF_HEADERS_COPY  // into the arena, behind the value
+	HeadersLater Headers = C.SF_HEADERS_LATER // asked for with HeadersOf
+)
+
+// HeadersOf returns the headers of a record that the last Copy brought, for NextHeader.
+func (h *Handle) HeadersOf(message int32) []byte {
+	size := C.sf_headers(h.c, C.int32_t(message), nil, 0)
+	if size == 0 {
+		return nil
+	}
+	all := make([]byte, int(size))
+	C.sf_headers(h.c, C.int32_t(message), (*C.char)(unsafe.Pointer(unsafe.SliceData(all))), size)
+	return all
+}
+
 // Gather waits for records: until the batch is full, at most for timeout. It returns how many there are and how many
 // bytes the arena needs to take them all.
-func (h *Handle) Gather(timeout time.Duration, headers bool) (records int, bytes uint64, err error) {
+func (h *Handle) Gather(timeout time.Duration, headers Headers) (records int, bytes uint64, err error) {
 	var size C.uint64_t
-	n := C.sf_gather(h.c, C.int(timeout.Milliseconds()), flag(headers), &size)
+	n := C.sf_gather(h.c, C.int(timeout.Milliseconds()), C.int(headers), &size)
 	if n < 0 {
 		return 0, 0, NewError(Code(-n))
 	}
@@ -87,17 +107,19 @@ type Raw struct {
 	Offset, TimestampMs                int64
 	Position                           uint64
 	KeyLength, ValueLength, HeadersLen int32
+	Message                            int32 // for HeadersOf
 }
 
 // Copy moves as many of the gathered records as fit into the arena and calls each for every one, in order.
-func (h *Handle) Copy(arena []byte, headers bool, each func(*Raw)) int {
-	n := int(C.sf_copy(h.c, flag(headers), (*C.char)(unsafe.Pointer(unsafe.SliceData(arena))), C.uint64_t(len(arena)), &h.records[0], C.int64_t(len(h.records))))
+func (h *Handle) Copy(arena []byte, headers Headers, each func(*Raw)) int {
+	n := int(C.sf_copy(h.c, C.int(headers), (*C.char)(unsafe.Pointer(unsafe.SliceData(arena))), C.uint64_t(len(arena)), &h.records[0], C.int64_t(len(h.records))))
 	var raw Raw
 	for i := range h.records[:n] {
 		r := &h.records[i]
 		raw = Raw{
 			Partition: int32(r.partition), Code: Code(r.code), Offset: int64(r.offset), TimestampMs: int64(r.timestamp),
 			Position: uint64(r.position), KeyLength: int32(r.key_len), ValueLength: int32(r.value_len), HeadersLen: int32(r.headers_len),
+			Message: int32(r.message),
 		}
 		if r.topic >= 0 {
 			raw.Topic = h.topic(int(r.topic))

@@ -185,7 +185,14 @@ sf_handle *sf_open(int consumer, const char *const *options, size_t option_count
   return h;
 }
 
+// Ends the messages that were kept for their headers.
+static void release(sf_handle *h) {
+  for (size_t i = 0; i < h->kept; i++) rd_kafka_message_destroy(h->messages[i]);
+  h->kept = 0;
+}
+
 static void discard(sf_handle *h) {
+  release(h);
   for (; h->next < h->have; h->next++) rd_kafka_message_destroy(h->messages[h->next]);
   h->have = h->next = 0;
 }
@@ -258,7 +265,7 @@ static uint64_t headers_size(rd_kafka_headers_t *headers) {
 static uint64_t message_size(rd_kafka_message_t *m, int headers) {
   uint64_t size = (m->key ? m->key_len : 0) + (m->payload ? m->len : 0);
   rd_kafka_headers_t *list;
-  if (headers && !m->err && !rd_kafka_message_headers(m, &list)) size += headers_size(list);
+  if (headers == SF_HEADERS_COPY && !m->err && !rd_kafka_message_headers(m, &list)) size += headers_size(list);
   return size;
 }
 
@@ -270,6 +277,7 @@ int64_t sf_gathered(sf_handle *h, uint64_t *bytes) {
 
 int64_t sf_gather(sf_handle *h, int timeout_ms, int headers, uint64_t *bytes) {
   if (h->next == h->have) {
+    release(h);
     h->next = h->have = 0;
     ssize_t n = rd_kafka_consume_batch_queue(h->queue, timeout_ms, h->messages, h->capacity);
     if (n < 0) return -(int64_t)rd_kafka_last_error();
@@ -334,7 +342,7 @@ static char *copy_message(sf_handle *h, rd_kafka_message_t *m, int headers, char
   if (r->key_len > 0) memcpy(to, m->key, m->key_len), to += m->key_len;
   if (r->value_len > 0) memcpy(to, m->payload, m->len), to += m->len;
   r->headers_len = 0;
-  if (headers && !m->err && !rd_kafka_message_headers(m, &list)) {
+  if (headers == SF_HEADERS_COPY && !m->err && !rd_kafka_message_headers(m, &list)) {
     char *begin = to;
     to = copy_headers(to, list);
     r->headers_len = (int32_t)(to - begin);
@@ -351,11 +359,23 @@ int64_t sf_copy(sf_handle *h, int headers, char *arena, uint64_t arena_size, sf_
     if ((uint64_t)(to - arena) + h->sizes[h->next] > arena_size) break;
     records[n].position = (uint64_t)(to - arena);
     to = copy_message(h, m, headers, to, &records[n]);
-    rd_kafka_message_destroy(m);
+    records[n].message = (int32_t)h->next;
     h->next++;
+    if (headers == SF_HEADERS_LATER)
+      h->kept = h->next;
+    else
+      rd_kafka_message_destroy(m);
     n++;
   }
   return n;
+}
+
+uint64_t sf_headers(sf_handle *h, int32_t message, char *to, uint64_t size) {
+  rd_kafka_headers_t *list;
+  if (message < 0 || (size_t)message >= h->kept || rd_kafka_message_headers(h->messages[message], &list)) return 0;
+  uint64_t needed = headers_size(list);
+  if (needed <= size) copy_headers(to, list);
+  return needed;
 }
 
 // Forgets the gathered records of one partition, which is about to be sought or belongs to somebody else.

@@ -13,6 +13,11 @@
 #define SF_TEXT 512
 #define SF_LOGS 64
 
+// What is done with headers: to parse and copy them costs more than the rest of a small record.
+#define SF_HEADERS_NONE 0
+#define SF_HEADERS_COPY 1
+#define SF_HEADERS_LATER 2 // asked for with sf_headers, until the next batch call
+
 // A log line or an error that librdkafka told in passing. code is 0 for a log line.
 typedef struct {
   int32_t level, code, fatal;
@@ -30,6 +35,7 @@ typedef struct {
   int64_t offset, timestamp;
   uint64_t position; // of the key; the value follows, then the headers
   int32_t topic, partition, key_len, value_len, headers_len, code;
+  int32_t message; // for sf_headers
 } sf_record;
 
 // A partition with an offset and metadata, in and out.
@@ -50,10 +56,11 @@ typedef struct {
   rd_kafka_t *rk;
   rd_kafka_queue_t *queue;
   uintptr_t go; // the Go side's handle, for a rebalance while closing
-  // Messages of the last batch call that have not been copied out yet: [next, have).
+  // Messages of the last batch call that have not been copied out yet: [next, have). Those before are kept, with SF_HEADERS_LATER,
+  // until the next batch call.
   rd_kafka_message_t **messages;
   uint64_t *sizes; // of each message in the arena, counted once
-  size_t capacity, have, next;
+  size_t capacity, have, next, kept;
   // A rebalance that the last batch call brought and that is not carried out yet; code 0 is none.
   int rebalance_code, closing;
   sf_partition *rebalance_parts;
@@ -89,6 +96,8 @@ int64_t sf_gathered(sf_handle *h, uint64_t *bytes);
 int sf_rebalance(sf_handle *h, sf_partition **parts, size_t *count);
 // Copies as many of the gathered records as fit; returns their number. The rest stays for the next call.
 int64_t sf_copy(sf_handle *h, int headers, char *arena, uint64_t arena_size, sf_record *records, int64_t max);
+// Copies the headers of a record that was handed out with SF_HEADERS_LATER, if they fit; returns their size.
+uint64_t sf_headers(sf_handle *h, int32_t message, char *to, uint64_t size);
 const char *sf_topic(sf_handle *h, int32_t number);
 void sf_drop(sf_handle *h, const char *topic, int32_t partition);
 int sf_close(sf_handle *h);
