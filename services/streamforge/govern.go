@@ -137,8 +137,14 @@ func (g *governor) connect(ctx context.Context, f *clusterFlags, config *governa
 		}
 		g.closers = append(g.closers, func() { _ = connection.Close() })
 		deps.Tables = cluster.Tables(connection)
-		if config.DDL.WithoutStatistics, err = cluster.KnowsTableSetting(ctx, connection, ddl.Statistics); err != nil {
-			return err
+		for _, setting := range ddl.Tuning() {
+			known, err := cluster.KnowsTableSetting(ctx, connection, setting.Name)
+			if err != nil {
+				return err
+			}
+			if known {
+				config.DDL.Tuning = append(config.DDL.Tuning, setting)
+			}
 		}
 	}
 	return nil

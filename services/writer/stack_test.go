@@ -159,7 +159,7 @@ func (s *stack) register() {
 func (s *stack) createTable(c contract.Contract) {
 	subject := must[schemas.Subject](s.t)(schemas.Get(c.Subject))
 	text := must[string](s.t)(schemas.SelfContained(subject))
-	statement := must[string](s.t)(ddl.CreateTable(c, text, s.client.Database(), ddl.Options{WithoutStatistics: true}))
+	statement := must[string](s.t)(ddl.CreateTable(c, text, s.client.Database(), ddl.Options{Tuning: ddl.Tuning()}))
 	if err := s.client.Exec(s.t.Context(), statement); err != nil {
 		s.t.Fatal(err)
 	}

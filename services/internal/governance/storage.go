@@ -50,11 +50,13 @@ func compareStorage(p *Plan, spec ddl.Spec, have Table, options ddl.Options) {
 			What: fmt.Sprintf("%s: %s → %s", setting, from, window), SQL: prefix + " MODIFY SETTING " + setting + " = " + window,
 		})
 	}
-	if from := engineSetting(have.EngineFull, ddl.Statistics); options.WithoutStatistics && from != ddl.NoStatistics {
-		p.step(Step{
-			Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: ddl.Statistics, From: from, To: "none",
-			What: fmt.Sprintf("%s: %s → none", ddl.Statistics, from), SQL: prefix + " MODIFY SETTING " + ddl.Statistics + " = " + ddl.NoStatistics,
-		})
+	for _, tuned := range options.Tuning {
+		if from := engineSetting(have.EngineFull, tuned.Name); from != tuned.Value {
+			p.step(Step{
+				Kind: KindTable, Action: ActionAlter, Object: spec.Table, Setting: tuned.Name, From: from, To: tuned.Value,
+				What: fmt.Sprintf("%s: %s → %s", tuned.Name, from, tuned.Value), SQL: prefix + " MODIFY SETTING " + tuned.Name + " = " + tuned.Value,
+			})
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func (w *world) createTable(ctx context.Context, c contract.Contract, plan sched
 	if err != nil {
 		return err
 	}
-	create, err := ddl.CreateTable(c, text, w.clickhouse.Database(), ddl.Options{WithoutStatistics: true})
+	create, err := ddl.CreateTable(c, text, w.clickhouse.Database(), ddl.Options{Tuning: ddl.Tuning()})
 	if err != nil {
 		return err
 	}

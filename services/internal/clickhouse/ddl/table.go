@@ -35,8 +35,8 @@ type Options struct {
 	ReplicaPath string
 	// Sharded says that the cluster has several shards: every table gets a Distributed one over it, <table>_all, to read from.
 	Sharded bool
-	// WithoutStatistics makes tables keep no statistics of their columns. It is for servers that know the setting Statistics.
-	WithoutStatistics bool
+	// Tuning are settings of every table; of Tuning those that the server knows.
+	Tuning []Setting
 }
 
 // DefaultDedupWindow is the number of blocks whose tokens a table remembers. At the contract's greatest rate of parts it
@@ -132,8 +132,8 @@ func (s Spec) writeEngine(b *strings.Builder, options Options) {
 	if s.Engine == "" {
 		fmt.Fprintf(b, ", %s = '%s'", ProjectionMode, ProjectionModeValue)
 	}
-	if options.WithoutStatistics {
-		b.WriteString(", " + Statistics + " = " + NoStatistics)
+	for _, tuned := range options.Tuning {
+		b.WriteString(", " + tuned.Name + " = " + tuned.Value)
 	}
 	if s.Comment != "" {
 		b.WriteString("\nCOMMENT " + QuoteString(s.Comment))

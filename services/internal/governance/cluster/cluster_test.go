@@ -196,28 +196,32 @@ func TestOnRealPartsASecondPlanIsEmpty(t *testing.T) {
 	if again := plan(t, g); !again.Empty() {
 		t.Errorf("the second plan:\n%s", again)
 	}
-	tablesLoseTheirStatistics(t, s)
+	tablesAreTuned(t, s)
 }
 
-// tablesLoseTheirStatistics changes tables that an older release has made, of a server that knows the setting.
-func tablesLoseTheirStatistics(t *testing.T, s stack) {
+// tablesAreTuned changes tables that an older release has made, of a server that knows the settings.
+func tablesAreTuned(t *testing.T, s stack) {
 	t.Helper()
-	for setting, want := range map[string]bool{ddl.Statistics: true, "no_such_setting": false} {
+	settings := map[string]bool{"no_such_setting": false}
+	for _, tuned := range ddl.Tuning() {
+		settings[tuned.Name] = true
+	}
+	for setting, want := range settings {
 		if known, err := cluster.KnowsTableSetting(t.Context(), s.database, setting); err != nil || known != want {
 			t.Errorf("%s: %v, want %v: %v", setting, known, want, err)
 		}
 	}
-	g, err := governance.New(governance.Config{Replication: 1, DDL: ddl.Options{WithoutStatistics: true}}, s.deps)
+	g, err := governance.New(governance.Config{Replication: 1, DDL: ddl.Options{Tuning: ddl.Tuning()}}, s.deps)
 	if err != nil {
 		t.Fatal(err)
 	}
 	changed := apply(t, g)
 	for _, step := range changed.Steps {
-		if step.Setting != ddl.Statistics || step.Action != governance.ActionAlter {
-			t.Errorf("a step besides the statistics: %+v", step)
+		if !settings[step.Setting] || step.Action != governance.ActionAlter {
+			t.Errorf("a step besides the tuning: %+v", step)
 		}
 	}
-	if again := plan(t, g); !again.Empty() || len(changed.Steps) < len(s.deps.Contracts)-1 {
+	if again := plan(t, g); !again.Empty() || len(changed.Steps) < len(ddl.Tuning())*(len(s.deps.Contracts)-1) {
 		t.Errorf("%d steps; the plan after them:\n%s", len(changed.Steps), again)
 	}
 }
