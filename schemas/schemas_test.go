@@ -30,7 +30,7 @@ func TestASharedTypeStandsBeforeItsUsers(t *testing.T) {
 		}
 		seen[s.Name] = true
 	}
-	for _, subject := range []string{"raw-frames-value", "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", "orderbook-resyncs-value", "dead-letters-value", "streamforge.market.PriceLevel"} {
+	for _, subject := range []string{"raw-frames-value", "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", "orderbook-resyncs-value", "dead-letters-value", "group-controls-value", "streamforge.market.PriceLevel"} {
 		if !seen[subject] {
 			t.Errorf("subject %s is missing", subject)
 		}

@@ -36,6 +36,7 @@ func TestAttachingToARunningPlatform(t *testing.T) {
 		t.Run("tail", func(t *testing.T) { tailShowsRecords(t, s) })
 		t.Run("trace", func(t *testing.T) { traceLeadsBack(t, s) })
 		t.Run("dead letters", func(t *testing.T) { deadLettersAreResolved(t, s) })
+		t.Run("pause", func(t *testing.T) { pauseHoldsOverAKill(t, s) })
 		t.Run("new consumers", func(t *testing.T) {
 			tree := processtest.NewTree(t)
 			t.Run("go", func(t *testing.T) { newGoConsumer(t, s, tree) })

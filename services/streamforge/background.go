@@ -239,6 +239,8 @@ type programStatus struct {
 	External bool   `json:"external,omitempty"`
 	Healthy  bool   `json:"healthy"`
 	Detail   string `json:"detail,omitempty"`
+	// Notes are what a person has asked of a program that is well, such as a pause.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Run is the command. Its exit status is 0 when everything is well, 1 otherwise.
@@ -289,6 +291,9 @@ func printHealth(out io.Writer, p programStatus) {
 		mark += " (started again once)"
 	case p.Restarts > 1:
 		mark += fmt.Sprintf(" (started again %d times)", p.Restarts)
+	}
+	for _, note := range p.Notes {
+		mark += "\n" + strings.Repeat(" ", 53) + note
 	}
 	who := fmt.Sprintf("pid %d", p.PID)
 	if p.External {
@@ -357,15 +362,21 @@ func (p *programStatus) question(ctx context.Context, addresses localstack.Addre
 	case "broker":
 		return brokerAnswers(ctx, addresses.Kafka, p.External)
 	case "registry":
-		return answersOK(ctx, strings.TrimRight(addresses.Registry, "/")+"/subjects", p.External)
+		_, err := answersOK(ctx, strings.TrimRight(addresses.Registry, "/")+"/subjects", p.External)
+		return err
 	case "clickhouse":
 		target, err := url.Parse(addresses.ClickHouse)
 		if err != nil {
 			return err
 		}
-		return answersOK(ctx, "http://"+target.Host+"/ping", p.External)
+		_, err = answersOK(ctx, "http://"+target.Host+"/ping", p.External)
+		return err
 	}
-	return answersOK(ctx, "http://"+p.HTTP+"/readyz", false)
+	answer, err := answersOK(ctx, "http://"+p.HTTP+"/readyz", false)
+	if lines := strings.Split(answer, "\n"); err == nil && len(lines) > 1 {
+		p.Notes = lines[1:]
+	}
+	return err
 }
 
 // brokerAnswers asks the cluster a question: a broker that hangs still takes connections. Only somebody else's may want
@@ -388,10 +399,10 @@ func brokerAnswers(ctx context.Context, address string, external bool) error {
 }
 
 // answersOK asks for a page. Of somebody else's part any answer will do: it may want credentials.
-func answersOK(ctx context.Context, page string, anyAnswer bool) error {
+func answersOK(ctx context.Context, page string, anyAnswer bool) (answer string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -399,14 +410,15 @@ func answersOK(ctx context.Context, page string, anyAnswer bool) error {
 		if errors.As(err, &failed) {
 			err = failed.Err // the rest repeats the address
 		}
-		return err
+		return "", err
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	answer = strings.TrimSpace(string(body))
 	if response.StatusCode != http.StatusOK && !anyAnswer {
-		return fmt.Errorf("%s", strings.TrimSpace(string(body)))
+		return "", errors.New(answer)
 	}
-	return nil
+	return answer, nil
 }
 
 func printState(out io.Writer, state localstack.State) {

@@ -290,17 +290,22 @@ func (c *letterChoice) agreed(question string) bool {
 	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
 }
 
-// who is the person, for a resolution.
+// who is the person with the reason, for a resolution.
 func (c *letterChoice) who() string {
+	if c.Reason != "" {
+		return person() + ": " + c.Reason
+	}
+	return person()
+}
+
+// person is who runs the command.
+func person() string {
 	name := "somebody"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
 	if host, err := os.Hostname(); err == nil {
 		name += "@" + host
-	}
-	if c.Reason != "" {
-		name += ": " + c.Reason
 	}
 	return name
 }

@@ -17,7 +17,7 @@ func (p *product) progress(now time.Time) error {
 			return err
 		}
 		if !stuck || !p.awaitRoom(until) {
-			return p.pause(stuck)
+			return p.pause(stuck || p.held)
 		}
 	}
 }
@@ -32,6 +32,7 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 	if err := p.unpark(now); err != nil {
 		return false, err
 	}
+	p.obey()
 	// What predecessors planned comes before anything new.
 	may := !now.Before(p.nextCommit)
 	if may && p.job == nil && p.missing != nil && !now.Before(p.nextBlock) {
@@ -489,6 +490,9 @@ func (p *product) observe(now time.Time) {
 	p.metrics.planAge.WithLabelValues(p.topic).Set(max(0, age))
 	p.metrics.horizon.WithLabelValues(p.topic).Set(float64(p.horizon()))
 	blocked := 0.0
+	if p.controls.Last(p.group).Alarm() {
+		blocked = 1
+	}
 	for _, t := range []*trouble{p.sessionState.Load(), p.insertState.Load(), p.parkState.Load()} {
 		if t != nil && t.alarm {
 			blocked = 1

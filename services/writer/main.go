@@ -58,6 +58,7 @@ func build(a *app.App, c *config) error {
 	}
 	for _, p := range w.products {
 		a.Ready(p.topic, p.ready)
+		a.Note(p.topic, p.note)
 	}
 	a.Add("writer", w)
 	return nil

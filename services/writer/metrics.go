@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	rows, blocks, bytes, retries, deadLetters, tombstones, recovered, repaired, discarded, commitWaits *prometheus.CounterVec
 	insert, latency                                                                                    *prometheus.HistogramVec
-	memory, lag, blocked, horizon, planAge                                                             *prometheus.GaugeVec
+	memory, lag, blocked, horizon, planAge, paused                                                     *prometheus.GaugeVec
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -43,5 +43,6 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		horizon:     gauge("horizon_seconds", "For how long the table is sure to remember a block: its deduplication window divided by the contract's parts a second."),
 		planAge:     gauge("plan_age_seconds", "Age of the plan whose block is on its way into the table; 0 when there is none."),
 		blocked:     gauge("blocked", "1 while the product waits for something that needs a person; /readyz says for what."),
+		paused:      gauge("paused", "1 while a person has paused the product's group; /readyz says who, since when and why."),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/deadletters"
+	"github.com/streamforge/streamforge/services/internal/groupcontrol"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
@@ -34,8 +35,11 @@ type product struct {
 	metrics  *metrics
 	budget   *budget
 	admin    *kafka.Admin
+	controls *groupcontrol.Follower
 	decoders *decoders
 	owned    ownership // of partitions, for replays
+
+	quiet atomic.Bool // held, and nothing under way any more
 
 	// What holds the product up, for /readyz: of the whole session, of the insert under way, of partitions that are parked.
 	sessionState, insertState, parkState atomic.Pointer[trouble]
@@ -60,6 +64,7 @@ type product struct {
 	completed  map[int32]int64 // ends of blocks in the table that are not committed yet
 	rewind     bool
 	paused     bool
+	held       bool // by a person
 	// behind says that the last batch came full, or nearly: more records wait at the broker.
 	behind bool
 	// flood measures the share of bad records; good counts the rows since it was last told.
@@ -123,6 +128,9 @@ func (p *product) ready() error {
 		if t := state.Load(); t != nil {
 			return errors.New(t.text)
 		}
+	}
+	if word := p.controls.Last(p.group); word.Alarm() {
+		return errors.New(word.String())
 	}
 	return nil
 }
@@ -244,6 +252,10 @@ func (p *product) now() time.Time { return p.deps.Now() }
 func (p *product) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	// Before anything is planned, whether anything may be.
+	if err := p.controls.Await(ctx); err != nil {
+		return err
+	}
 	topics, err := p.admin.Describe(ctx, p.topic)
 	if err != nil {
 		return err
@@ -279,7 +291,8 @@ func (p *product) prepare(ctx context.Context) error {
 	p.owned.reset(p.partitions)
 	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
 	p.open, p.spare, p.waiting, p.job, p.missing = openBlock{}, nil, nil, nil, nil
-	p.rewind, p.paused = false, false
+	p.rewind, p.paused, p.held = false, false, false
+	p.quiet.Store(false)
 	return nil
 }
 
@@ -362,6 +375,7 @@ func (p *product) resume(c kafka.Committed) (offset int64, known bool, err error
 
 // takeOver adds a partition to our share of a plan.
 func (p *product) takeOver(plan blockPlan, partition int32) {
+	p.quiet.Store(false)
 	text := plan.String()
 	known := p.waiting
 	if p.job != nil {

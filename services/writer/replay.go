@@ -33,10 +33,10 @@ type replayer struct {
 	replays  *prometheus.CounterVec
 
 	cluster string
-	read    map[kafka.TopicPartition]int64 // how far dead-letters is read
-	open    map[string]request             // by the letter's key
-	more    bool                           // requests that open had no room for
-	next    map[string]time.Time           // by group, not before this is the next replay
+	letters *kafka.Tail          // dead-letters
+	open    map[string]request   // by the letter's key
+	more    bool                 // requests that open had no room for
+	next    map[string]time.Time // by group, not before this is the next replay
 	said    string
 }
 
@@ -63,7 +63,7 @@ const (
 func newReplayer(deps Deps, admin *kafka.Admin, products []*product) (*replayer, error) {
 	r := &replayer{
 		deps: deps, admin: admin, products: map[string]*product{}, log: deps.Log.With("part", "replay"),
-		read: map[kafka.TopicPartition]int64{}, open: map[string]request{}, next: map[string]time.Time{},
+		letters: kafka.NewTail(deps.Kafka, admin, deadletters.Topic), open: map[string]request{}, next: map[string]time.Time{},
 		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "streamforge_writer_replays_total", Help: "Dead letters whose replay was tried, by what came of it: replayed, present, failed, waiting.",
 		}, []string{"product", "outcome"}),
@@ -101,7 +101,7 @@ func (r *replayer) round(ctx context.Context) error {
 	for key, request := range r.open {
 		p := r.products[request.group]
 		now := time.Now()
-		if !p.owned.has(request.source) || now.Before(r.next[request.group]) {
+		if p.controls.Last(p.group).Paused() || !p.owned.has(request.source) || now.Before(r.next[request.group]) {
 			continue
 		}
 		done, err := r.perform(ctx, p, key, request)
@@ -119,7 +119,7 @@ func (r *replayer) round(ctx context.Context) error {
 	}
 	if r.more && len(r.open) < maxRequests/2 {
 		r.more = false
-		clear(r.read)
+		r.letters.Rewind()
 	}
 	return failed
 }
@@ -133,29 +133,7 @@ func (r *replayer) catchUp(ctx context.Context) error {
 		}
 		r.cluster = id
 	}
-	described, err := r.admin.Describe(ctx, deadletters.Topic)
-	if err != nil {
-		return err
-	}
-	topic, exists := described[deadletters.Topic]
-	if !exists {
-		return fmt.Errorf("topic %s does not exist; run `streamforge apply`", deadletters.Topic)
-	}
-	ends, err := r.admin.Offsets(ctx, topic.TopicPartitions(), true)
-	if err != nil {
-		return err
-	}
-	ranges := map[kafka.TopicPartition]kafka.OffsetRange{}
-	for tp, held := range ends {
-		ranges[tp] = kafka.OffsetRange{Earliest: max(held.Earliest, r.read[tp]), Latest: held.Latest}
-	}
-	if err := kafka.ReadRanges(ctx, r.deps.Kafka, ranges, r.note); err != nil {
-		return err
-	}
-	for tp, read := range ranges {
-		r.read[tp] = read.Latest
-	}
-	return nil
+	return r.letters.CatchUp(ctx, func() { clear(r.open) }, r.note)
 }
 
 // note remembers a request of our groups, and forgets what another word follows on.

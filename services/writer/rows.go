@@ -15,6 +15,10 @@ import (
 // take decodes a batch into the open block. Records are valid only until the next Poll, which is why nothing waits here:
 // a record that cannot be decoded yet parks its partition.
 func (p *product) take(ctx context.Context, records []kafka.Record) error {
+	if p.held {
+		p.rewind = p.rewind || len(records) > 0 // They were on their way when the fetching was paused.
+		return nil
+	}
 	// The clock is asked once a batch and not once a row.
 	p.flood.Add(p.good, 0)
 	p.good = 0

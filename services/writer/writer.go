@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse"
 	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/groupcontrol"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
@@ -46,6 +47,7 @@ type Deps struct {
 // Writer runs one pipeline a product.
 type Writer struct {
 	deps     Deps
+	controls *groupcontrol.Follower
 	products []*product
 }
 
@@ -58,11 +60,17 @@ func New(config Config, deps Deps) (*Writer, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	w := &Writer{deps: deps}
+	controls, err := groupcontrol.NewFollower(deps.Registry, deps.Log)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{deps: deps, controls: controls}
 	m := newMetrics(deps.Metrics)
 	shared := newBudget(config.MemoryLimit, len(deps.Contracts))
 	for _, c := range deps.Contracts {
-		w.products = append(w.products, newProduct(config, deps, c, m, shared))
+		p := newProduct(config, deps, c, m, shared)
+		p.controls = controls
+		w.products = append(w.products, p)
 	}
 	return w, nil
 }
@@ -108,5 +116,6 @@ func (w *Writer) Run(ctx context.Context) error {
 		group.Go(func() error { return p.run(ctx) })
 	}
 	group.Go(func() error { replays.run(ctx); return nil })
+	group.Go(func() error { w.controls.Run(ctx, w.deps.Kafka, admin); return nil })
 	return group.Wait()
 }

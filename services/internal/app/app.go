@@ -49,6 +49,7 @@ type App struct {
 	server     *telemetry.Server
 	components []named
 	checks     []check
+	notes      []note
 }
 
 type named struct {
@@ -59,6 +60,11 @@ type named struct {
 type check struct {
 	name  string
 	ready func() error
+}
+
+type note struct {
+	name string
+	text func() string
 }
 
 // Main is the whole main function of a program: parse, build, run, exit. build wires the components with Add and Ready.
@@ -98,11 +104,15 @@ func (a *App) Add(name string, c Component) { a.components = append(a.components
 // Ready adds a check to /readyz; nil means ready.
 func (a *App) Ready(name string, ready func() error) { a.checks = append(a.checks, check{name, ready}) }
 
+// Note adds a line to /readyz whenever text is not empty: what a person has asked of the program, such as a pause. It makes nothing
+// unready.
+func (a *App) Note(name string, text func() string) { a.notes = append(a.notes, note{name, text}) }
+
 // Run starts the telemetry server and the components, waits for ctx or for the first failure, drains, and returns the
 // first error. A drain longer than DrainTimeout is an error.
 func (a *App) Run(ctx context.Context) error {
 	var stopping atomic.Bool
-	server, err := telemetry.Listen(a.config.Telemetry, a.Registry, func() error { return a.readiness(&stopping) })
+	server, err := telemetry.Listen(a.config.Telemetry, a.Registry, func() ([]string, error) { return a.readiness(&stopping) })
 	if err != nil {
 		return err
 	}
@@ -131,9 +141,14 @@ func (a *App) Run(ctx context.Context) error {
 	return first
 }
 
-func (a *App) readiness(stopping *atomic.Bool) error {
+func (a *App) readiness(stopping *atomic.Bool) (notes []string, err error) {
 	if stopping.Load() {
-		return errors.New("draining")
+		return nil, errors.New("draining")
+	}
+	for _, n := range a.notes {
+		if text := n.text(); text != "" {
+			notes = append(notes, n.name+": "+text)
+		}
 	}
 	var errs []error
 	for _, c := range a.checks {
@@ -141,7 +156,7 @@ func (a *App) readiness(stopping *atomic.Bool) error {
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
 		}
 	}
-	return errors.Join(errs...)
+	return notes, errors.Join(errs...)
 }
 
 func (a *App) drain(running []*runningComponent) error {

@@ -98,12 +98,19 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		ready <- nil
 		return err
 	})
+	asked := make(chan string, 1)
+	asked <- ""
+	a.Note("raw-trades", func() string {
+		text := <-asked
+		asked <- "paused"
+		return text
+	})
 	a.Add("idle", app.RunFunc(func(ctx context.Context) error { <-ctx.Done(); return nil }))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- a.Run(ctx) }()
 	address := awaitFile(t, c.Telemetry.HTTPAddressFile)
-	for i, want := range []string{"503 broker: waiting for the broker", "200 ready"} {
+	for i, want := range []string{"503 broker: waiting for the broker", "200 ready\nraw-trades: paused"} {
 		if got := get(t, "http://"+address+"/readyz"); got != want {
 			t.Errorf("answer %d: %q, want %q", i, got, want)
 		}

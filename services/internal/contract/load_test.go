@@ -21,6 +21,7 @@ func TestTheRepositorysContractsLoad(t *testing.T) {
 	}{
 		"raw-frames": {32, 20 << 20, true}, "raw-trades": {64, 0, true}, "raw-orderbooks": {64, 20 << 20, true},
 		"feed-gaps": {8, 0, true}, "orderbook-resyncs": {8, 0, false}, "dead-letters": {8, 20 << 20, true},
+		"group-controls": {1, 0, false},
 	}
 	for _, c := range all {
 		w, ok := want[c.ID]
@@ -63,7 +64,7 @@ func TestTheRepositorysContractsConsumersAndSchemasAgree(t *testing.T) {
 	for _, c := range consumers {
 		groups = append(groups, c.Group)
 	}
-	for _, want := range []string{"loader", "parser", "writer.raw-trades", "writer.dead-letters"} {
+	for _, want := range []string{"loader", "parser", "writer", "writer.raw-trades", "writer.dead-letters"} {
 		if !slices.Contains(groups, want) {
 			t.Errorf("no consumer %s in %v", want, groups)
 		}

@@ -305,7 +305,7 @@ func TestASecondPlanIsEmpty(t *testing.T) {
 	if again := planOf(t, g); !again.Empty() || again.ExitCode() != governance.ExitNoChange {
 		t.Errorf("the second plan:\n%s", again)
 	}
-	if len(w.topics) != 6 || len(w.tables) != 5 || len(w.subjects) != 8 {
+	if len(w.topics) != 7 || len(w.tables) != 5 || len(w.subjects) != 9 {
 		t.Errorf("%d topics, %d tables, %d subjects", len(w.topics), len(w.tables), len(w.subjects))
 	}
 }
@@ -958,7 +958,7 @@ func TestARegistrationIsTheRegistrysPartAndColumns(t *testing.T) {
 	if _, err := g.PlanAndApply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.topics) != 0 || len(w.rights) != 0 || len(w.tables) != 0 || len(w.subjects) != 8 {
+	if len(w.topics) != 0 || len(w.rights) != 0 || len(w.tables) != 0 || len(w.subjects) != 9 {
 		t.Errorf("%d topics, %d rights, %d tables, %d subjects", len(w.topics), len(w.rights), len(w.tables), len(w.subjects))
 	}
 	if p := planOf(t, g); !p.Empty() || !strings.Contains(p.String(), "note table feed_gaps: it does not exist yet; `streamforge apply` makes it") {

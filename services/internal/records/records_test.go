@@ -188,8 +188,8 @@ func TestOrderbookIsWhatItsSchemaSays(t *testing.T) {
 	})
 }
 
-func TestGapResyncAndDeadLetterAreWhatTheirSchemasSay(t *testing.T) {
-	gaps, resyncs, letters := codec(t, "feed-gaps-value"), codec(t, "orderbook-resyncs-value"), codec(t, "dead-letters-value")
+func TestGapResyncDeadLetterAndControlAreWhatTheirSchemasSay(t *testing.T) {
+	gaps, resyncs, letters, controls := codec(t, "feed-gaps-value"), codec(t, "orderbook-resyncs-value"), codec(t, "dead-letters-value"), codec(t, "group-controls-value")
 	rapid.Check(t, func(t *rapid.T) {
 		i := instrument(t)
 		gap := FeedGap{
@@ -216,6 +216,21 @@ func TestGapResyncAndDeadLetterAreWhatTheirSchemasSay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(gap, gotGap) + cmp.Diff(resync, gotResync); diff != "" {
+			t.Fatal(diff)
+		}
+		control := GroupControl{
+			Group: text.Draw(t, "group"), State: GroupState(rapid.IntRange(0, 2).Draw(t, "state")), Reason: text.Draw(t, "reason"),
+			RequestedBy: text.Draw(t, "by"), RequestedAt: time56.Draw(t, "at"),
+		}
+		body = control.AppendAvro(nil)
+		if native := roundTripThroughGoavro(t, controls, body); native["state"] != []string{"UNKNOWN", "RUNNING", "PAUSED"}[control.State] {
+			t.Fatalf("goavro reads state %v, written %d", native["state"], control.State)
+		}
+		var gotControl GroupControl
+		if err := gotControl.DecodeAvro(body); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(control, gotControl); diff != "" {
 			t.Fatal(diff)
 		}
 		letter := deadLetter(t)
@@ -304,6 +319,7 @@ func FuzzDecode(f *testing.F) {
 		_ = new(FeedGap).DecodeAvro(body)
 		_ = new(OrderbookResync).DecodeAvro(body)
 		_ = new(DeadLetter).DecodeAvro(body)
+		_ = new(GroupControl).DecodeAvro(body)
 	})
 }
 

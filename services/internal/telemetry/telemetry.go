@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,8 +65,9 @@ type Server struct {
 	server   *http.Server
 }
 
-// Listen serves until Close. ready decides /readyz: nil is 200, an error is 503 with its text.
-func Listen(config Config, registry *prometheus.Registry, ready func() error) (*Server, error) {
+// Listen serves until Close. ready decides /readyz: nil is 200 with the notes, lines that say what a person has asked of the program,
+// an error is 503 with its text.
+func Listen(config Config, registry *prometheus.Registry, ready func() (notes []string, err error)) (*Server, error) {
 	listener, err := net.Listen("tcp", config.HTTPAddress)
 	if err != nil {
 		return nil, fmt.Errorf("listening for metrics on %s: %w; choose another --http-address", config.HTTPAddress, err)
@@ -97,15 +99,16 @@ func (s *Server) Close() {
 	}
 }
 
-func handler(config Config, registry *prometheus.Registry, ready func() error) http.Handler {
+func handler(config Config, registry *prometheus.Registry, ready func() ([]string, error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		notes, err := ready()
+		if err != nil {
+			http.Error(w, strings.Join(append([]string{err.Error()}, notes...), "\n"), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ready")
+		fmt.Fprintln(w, strings.Join(append([]string{"ready"}, notes...), "\n"))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	if config.Pprof {

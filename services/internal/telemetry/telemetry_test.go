@@ -22,11 +22,11 @@ func serve(t *testing.T, config Config) (address string, ready *atomic.Pointer[e
 	t.Helper()
 	config.HTTPAddress = "127.0.0.1:0"
 	ready = new(atomic.Pointer[error])
-	server, err := Listen(config, NewRegistry("parser", "v1.2.3"), func() error {
+	server, err := Listen(config, NewRegistry("parser", "v1.2.3"), func() ([]string, error) {
 		if reason := ready.Load(); reason != nil {
-			return *reason
+			return nil, *reason
 		}
-		return nil
+		return nil, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,11 +100,11 @@ func TestTheChosenAddressIsWrittenDown(t *testing.T) {
 func TestAnAddressThatCannotBeHadIsNamed(t *testing.T) {
 	t.Parallel()
 	address, _ := serve(t, Config{})
-	_, err := Listen(Config{HTTPAddress: address}, NewRegistry("parser", "v1"), func() error { return nil })
+	_, err := Listen(Config{HTTPAddress: address}, NewRegistry("parser", "v1"), func() ([]string, error) { return nil, nil })
 	if err == nil || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "--http-address") {
 		t.Errorf("a taken port: %v", err)
 	}
-	_, err = Listen(Config{HTTPAddress: "127.0.0.1:0", HTTPAddressFile: filepath.Join(t.TempDir(), "absent", "file")}, NewRegistry("parser", "v1"), func() error { return nil })
+	_, err = Listen(Config{HTTPAddress: "127.0.0.1:0", HTTPAddressFile: filepath.Join(t.TempDir(), "absent", "file")}, NewRegistry("parser", "v1"), func() ([]string, error) { return nil, nil })
 	if err == nil || !strings.Contains(err.Error(), "--http-address-file") {
 		t.Errorf("a folder that is not there: %v", err)
 	}

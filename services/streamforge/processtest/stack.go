@@ -96,6 +96,8 @@ type Program struct {
 	External bool   `json:"external"`
 	Healthy  bool   `json:"healthy"`
 	Detail   string `json:"detail"`
+	// Notes are what a person has asked of the program, such as a pause.
+	Notes []string `json:"notes"`
 }
 
 // Program finds a program or part by name.

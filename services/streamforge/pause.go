@@ -1,0 +1,132 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamforge/streamforge/services/internal/app"
+	"github.com/streamforge/streamforge/services/internal/contract"
+	"github.com/streamforge/streamforge/services/internal/groupcontrol"
+	"github.com/streamforge/streamforge/services/internal/kafka"
+	"github.com/streamforge/streamforge/services/internal/records"
+	"github.com/streamforge/streamforge/services/internal/registry"
+)
+
+// pauseCommand asks the writers' group of a topic to pause, or lists what is paused.
+type pauseCommand struct {
+	clusterFlags
+	Topic  string `arg:"" optional:"" help:"Topic whose table gets no more rows."`
+	Reason string `name:"reason" help:"Why, for those who come after."`
+}
+
+// Run is the command.
+func (c *pauseCommand) Run(ctx context.Context, cli *commandLine) error {
+	kind := c.resolve(cli)
+	switch {
+	case c.Topic == "":
+		return orNothingRuns(kind, c.list(ctx, os.Stdout))
+	case strings.TrimSpace(c.Reason) == "":
+		return errors.New("say why, for those who find the table standing still: --reason")
+	}
+	group, err := c.say(ctx, c.Topic, records.GroupPaused, c.Reason)
+	if err != nil {
+		return orNothingRuns(kind, err)
+	}
+	fmt.Printf("%s is asked to pause; its writers do within a second, `streamforge status` shows it\n", group)
+	return nil
+}
+
+// list shows the groups that are paused.
+func (c *pauseCommand) list(ctx context.Context, out io.Writer) error {
+	client, err := registry.New(c.Registry, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	words, err := groupcontrol.Current(ctx, c.Kafka, client)
+	if err != nil {
+		return err
+	}
+	paused := 0
+	for _, group := range slices.Sorted(maps.Keys(words)) {
+		if words[group].Paused() {
+			paused++
+			fmt.Fprintf(out, "%s: %s\n", visible(group), visible(words[group].String()))
+		}
+	}
+	fmt.Fprintf(out, "paused groups: %d\n", paused)
+	return nil
+}
+
+// resumeCommand asks the writers' group of a topic to go on.
+type resumeCommand struct {
+	clusterFlags
+	Topic  string `arg:"" help:"Topic whose table is to get rows again."`
+	Reason string `name:"reason" help:"What is done, for those who come after."`
+}
+
+// Run is the command.
+func (c *resumeCommand) Run(ctx context.Context, cli *commandLine) error {
+	kind := c.resolve(cli)
+	group, err := c.say(ctx, c.Topic, records.GroupRunning, c.Reason)
+	if err != nil {
+		return orNothingRuns(kind, err)
+	}
+	fmt.Printf("%s is asked to go on; its writers do within a second\n", group)
+	return nil
+}
+
+// say writes a word on the group that writes a topic into its table, and waits until Kafka has it.
+func (f *clusterFlags) say(ctx context.Context, topic string, state records.GroupState, reason string) (group string, err error) {
+	things, err := wantedThings()
+	if err != nil {
+		return "", err
+	}
+	if _, err := verified(things, []string{topic}); err != nil {
+		return "", err
+	}
+	client, err := registry.New(f.Registry, prometheus.NewRegistry())
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	id, err := client.ID(ctx, groupcontrol.Subject)
+	if err != nil {
+		return "", err
+	}
+	// A producer waits for a topic that does not exist; a person is told.
+	admin, err := kafka.NewAdmin(f.Kafka)
+	if err != nil {
+		return "", err
+	}
+	defer admin.Close()
+	if _, err := admin.TopicID(ctx, groupcontrol.Topic); err != nil {
+		return "", err
+	}
+	var refused error
+	producer, err := kafka.NewProducer(f.Kafka, kafka.ProducerConfig{ProducerName: "streamforge@" + app.Version(), OnDelivery: func(d kafka.Delivery) {
+		refused = errors.Join(refused, d.Err)
+	}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		return "", err
+	}
+	group = contract.WriterGroup(topic)
+	m := groupcontrol.Message(id, records.GroupControl{Group: group, State: state, Reason: reason, RequestedBy: person(), RequestedAt: time.Now().UnixMicro()})
+	if err = producer.Produce(&m); err == nil {
+		err = producer.Flush(ctx)
+	}
+	producer.Close()
+	return group, errors.Join(err, refused)
+}
