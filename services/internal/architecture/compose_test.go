@@ -259,7 +259,7 @@ func TestAlertsAreMountedAndNameWhatProgramsTell(t *testing.T) {
 }
 
 // toldMetrics are those that alerts may rest on; the tests of the programs hold their names.
-var toldMetrics = []string{"streamforge_rule_violations_total", "streamforge_(parser|subscription|writer)_blocked"}
+var toldMetrics = []string{"streamforge_rule_violations_total", "streamforge_(parser|subscription|writer)_blocked", "streamforge_writer_paused"}
 
 func TestTheLoadersFeedsAreOnesThatTheSimulatorServes(t *testing.T) {
 	var config struct {
