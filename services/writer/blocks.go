@@ -29,6 +29,9 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 		p.finish(j)
 	default:
 	}
+	if p.fault != nil {
+		return false, p.fault
+	}
 	if err := p.unpark(now); err != nil {
 		return false, err
 	}
@@ -335,9 +338,12 @@ func (p *product) finish(j *job) {
 	p.job = nil
 	j.cancel()
 	var refused *refusedError
+	var off *clockError
 	switch {
 	case errors.As(j.err, &refused):
 		p.split(j, refused)
+	case errors.As(j.err, &off):
+		p.fault = off // The plan is committed; the next session takes it over.
 	case errors.Is(j.err, errPastDeadline):
 		p.log.Warn("a planned block was not inserted before its deadline", "rows", j.plan.Rows, "horizon_s", j.plan.Horizon)
 		p.await(&job{plan: j.plan, mine: j.mine})
@@ -597,7 +603,7 @@ const drainWait = 10 * time.Second
 // next writer, or unread.
 func (p *product) drain() error {
 	p.awaitJob(drainWait)
-	if p.idle() && p.open.touched > 0 {
+	if p.fault == nil && p.idle() && p.open.touched > 0 {
 		if err := p.plan(); err != nil {
 			return err
 		}

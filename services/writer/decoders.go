@@ -23,9 +23,10 @@ type decoders struct {
 	subject    string
 	patience   time.Duration // how long a denied id is waited for
 	lookEvery  time.Duration
+	sameClock  func(context.Context) error
 
 	mutex  sync.Mutex
-	looked time.Time // when the table and its views were last found sound
+	looked time.Time // when the table, its views and the clock were last found sound
 	tokens int       // that they remember
 	layout *columnar.Layout
 	plans  map[int]*columnar.Plan
@@ -138,7 +139,7 @@ func (d *decoders) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tokens, d.looked = tokens, time.Now()
+	d.tokens = tokens
 	layout, err := columnar.NewLayout(d.spec.Database+"."+d.spec.Table, columns, table.Columns)
 	if err != nil {
 		return err
@@ -153,11 +154,11 @@ func sameLayout(a, b *columnar.Layout) bool {
 	return strings.Join(a.Columns(), "\n") == strings.Join(b.Columns(), "\n")
 }
 
-// lookEvery is how often a running writer looks whether somebody has made a view, or changed the table, so that a repeated insert
-// would double rows. Until then one may do so.
+// lookEvery is how often a running writer looks whether somebody has made a view, changed the table, or set a clock, so that an insert
+// that is repeated or comes late would double rows. Until then one may do so.
 const lookEvery = time.Minute
 
-// stillSound looks at table and views again when it is time to. The lock is not held while ClickHouse is asked: whoever polls needs it.
+// stillSound looks at table, views and clocks again when it is time to. The lock is not held while ClickHouse is asked: whoever polls needs it.
 func (d *decoders) stillSound(ctx context.Context) error {
 	d.mutex.Lock()
 	due := time.Since(d.looked) >= d.lookEvery
@@ -171,6 +172,9 @@ func (d *decoders) stillSound(ctx context.Context) error {
 	}
 	tokens, err := d.sound(ctx, table)
 	if err != nil {
+		return err
+	}
+	if err := d.sameClock(ctx); err != nil {
 		return err
 	}
 	d.mutex.Lock()

@@ -153,7 +153,7 @@ type refusedError struct{ error }
 
 func (e *refusedError) Unwrap() error { return e.error }
 
-// retrying runs f until it succeeds, ctx ends, a deadline is past or a row is refused. Every other error is waited out: what passes by itself
+// retrying runs f until it succeeds, ctx ends, a deadline is past, the clock is found to be off or a row is refused. Every other error is waited out: what passes by itself
 // with a growing delay, what needs a person slowly and with an alarm. Nothing is skipped.
 func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.Verdict, f func() error) error {
 	delays := backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: 5 * time.Second}
@@ -172,7 +172,8 @@ func (p *product) retrying(ctx context.Context, classify func(error) clickhouse.
 			return ctx.Err()
 		}
 		var refused *refusedError
-		if errors.Is(err, errPastDeadline) || errors.As(err, &refused) {
+		var off *clockError
+		if errors.Is(err, errPastDeadline) || errors.As(err, &refused) || errors.As(err, &off) {
 			return err
 		}
 		verdict := classify(err)
@@ -202,6 +203,9 @@ func classifyRebuild(err error) clickhouse.Verdict {
 	var wait *waitError
 	if errors.As(err, &wait) {
 		return clickhouse.Verdict{Action: wait.action, Delay: time.Second, Reason: "an insert of it may still come"}
+	}
+	if wrong := new(unsoundError); errors.As(err, &wrong) {
+		return classifyInsert(err)
 	}
 	return clickhouse.Verdict{Action: clickhouse.Retry, Delay: time.Second, Reason: "a planned block has to be read again first"}
 }
@@ -254,6 +258,10 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 		}
 		return &waitError{action, fmt.Sprintf("a block of %d rows, planned %d s ago, cannot be repeated; what the table lacks of it is inserted %d s after it was planned",
 			j.plan.Rows, now.Unix()-j.plan.Created, j.plan.Horizon)}
+	}
+	// A clock that has gone wrong since would make this too early.
+	if err := p.decoders.stillSound(ctx); err != nil {
+		return err
 	}
 	return p.lookUp(ctx, j)
 }

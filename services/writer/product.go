@@ -37,6 +37,7 @@ type product struct {
 	admin    *kafka.Admin
 	controls *groupcontrol.Follower
 	decoders *decoders
+	clock    clock
 	owned    ownership // of partitions, for replays
 
 	quiet atomic.Bool // held, and nothing under way any more
@@ -64,7 +65,8 @@ type product struct {
 	completed  map[int32]int64 // ends of blocks in the table that are not committed yet
 	rewind     bool
 	paused     bool
-	held       bool // by a person
+	held       bool  // by a person
+	fault      error // ends the session
 	// behind says that the last batch came full, or nearly: more records wait at the broker.
 	behind bool
 	// flood measures the share of bad records; good counts the rows since it was last told.
@@ -109,10 +111,12 @@ func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, share
 		config: config, deps: deps, contract: c, topic: c.Topic.Name, group: contract.WriterGroup(c.Topic.Name),
 		log: deps.Log.With("product", c.Topic.Name), metrics: m, budget: shared,
 	}
+	p.clock.wall = deps.Now
 	p.spec, p.specErr = ddl.SpecOf(c, deps.ClickHouse.Database())
 	p.decoders = &decoders{
 		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
 		patience: config.UnknownSchemaWait, lookEvery: lookEvery, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
+		sameClock: p.sameClock,
 	}
 	p.flood.Limit = c.DeadLetterRate
 	if slices.Contains(config.AcceptDeadLetters, p.topic) {
@@ -245,8 +249,8 @@ func (p *product) transactionalID() string {
 	return "writer." + p.topic + "." + instance
 }
 
-// now is the clock that plans are made and judged by.
-func (p *product) now() time.Time { return p.deps.Now() }
+// now is the time that plans are made and judged by.
+func (p *product) now() time.Time { return p.clock.now() }
 
 // prepare finds out what the session rests on, and waits for it by failing.
 func (p *product) prepare(ctx context.Context) error {
@@ -274,6 +278,7 @@ func (p *product) prepare(ctx context.Context) error {
 	}
 	p.decoders.mutex.Lock()
 	err = p.decoders.refresh(ctx)
+	p.decoders.looked = time.Now()
 	p.decoders.mutex.Unlock()
 	if err != nil {
 		return err
@@ -281,6 +286,7 @@ func (p *product) prepare(ctx context.Context) error {
 	if err := p.checkHorizon(); err != nil {
 		return err
 	}
+	p.clock.set()
 	if err := p.sameClock(ctx); err != nil {
 		return err
 	}
@@ -291,7 +297,7 @@ func (p *product) prepare(ctx context.Context) error {
 	p.owned.reset(p.partitions)
 	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
 	p.open, p.spare, p.waiting, p.job, p.missing = openBlock{}, nil, nil, nil, nil
-	p.rewind, p.paused, p.held = false, false, false
+	p.rewind, p.paused, p.held, p.fault = false, false, false, nil
 	p.quiet.Store(false)
 	return nil
 }
@@ -388,33 +394,6 @@ func (p *product) takeOver(plan blockPlan, partition int32) {
 		}
 	}
 	p.waiting = append(p.waiting, share(plan, partition))
-}
-
-// sameClock refuses a server whose clock is so far from ours that a deadline would not mean the same to both.
-func (p *product) sameClock(ctx context.Context) error {
-	before := p.now()
-	rows, err := p.deps.ClickHouse.Query(ctx, "SELECT toUnixTimestamp64Milli(now64(3))")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var server int64
-	for rows.Next() {
-		if err := rows.Scan(&server); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	// What is left of the horizon after deadline and execution is the margin.
-	margin := time.Duration(p.horizon()) * time.Second * (100 - deadlinePercent - executionPercent) / 100 / 2
-	early, late := before.Add(-margin).UnixMilli(), p.now().Add(margin).UnixMilli()
-	if server < early || server > late {
-		return fmt.Errorf("the clocks of ClickHouse (%s) and of this writer (%s) are more than %s apart, which exactly once does not allow; set them right",
-			time.UnixMilli(server).UTC().Format(time.RFC3339Nano), p.now().UTC().Format(time.RFC3339Nano), margin)
-	}
-	return nil
 }
 
 // lastInTable asks how far the table goes, for partitions without a committed offset.

@@ -41,8 +41,9 @@ type stack struct {
 	contracts  []contract.Contract
 	server     *clickhousetest.Server
 	log        *slog.Logger
-	writers    []*Writer // that run in this process
-	partitions int       // of each topic; 0 is 4
+	writers    []*Writer        // that run in this process
+	partitions int              // of each topic; 0 is 4
+	now        func() time.Time // the writers' machine's time
 }
 
 // states is what the writers say of themselves, for a failure.
@@ -187,7 +188,7 @@ func (s *stack) start(config Config) (*Writer, func()) {
 	store := must[*clickhouse.Client](s.t)(clickhouse.New(s.clickhouse))
 	w := must[*Writer](s.t)(New(config, Deps{
 		Kafka: s.kafka, Registry: must[*registry.Client](s.t)(registry.New(s.registry, registered)), ClickHouse: store,
-		Contracts: s.contracts, Log: s.log, Metrics: registered, Producer: "writer@test",
+		Contracts: s.contracts, Log: s.log, Metrics: registered, Producer: "writer@test", Now: s.now,
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

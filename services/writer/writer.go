@@ -40,7 +40,7 @@ type Deps struct {
 	Metrics    prometheus.Registerer
 	// Producer is program@version, for dead letters.
 	Producer string
-	// Now is the clock of plans and their deadlines; nil means time.Now.
+	// Now is the machine's time, at which the clock of plans and their deadlines begins in every session; nil means time.Now.
 	Now func() time.Time
 }
 
