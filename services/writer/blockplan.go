@@ -206,6 +206,52 @@ func (r planRange) parseRun(text string) (offsetRun, error) {
 	return run, nil
 }
 
+// lease says that somebody began to rebuild what views have of an old plan's rows. It stands before the plan in the metadata of
+// the offsets of his share. Until its horizon is past his statements may still be under way, so that nobody else begins.
+type lease struct {
+	// Created and Horizon are in seconds, as a plan's; both are 0 where there is none.
+	Created, Horizon int64
+}
+
+// leaseVersion stands first in the text of a lease.
+const leaseVersion = "sf2-lease"
+
+// text of a lease on a plan.
+//
+//	sf2-lease <created>+<horizon> <plan>
+func (l lease) text(plan blockPlan) string {
+	return fmt.Sprintf("%s %d+%d %s", leaseVersion, l.Created, l.Horizon, plan)
+}
+
+// parseLease reads what a lease's text begins with, and returns the plan's text.
+func parseLease(text string) (lease, string, error) {
+	words := strings.SplitN(text, " ", 3)
+	if len(words) != 3 || words[0] != leaseVersion {
+		return lease{}, "", fmt.Errorf("lease %.40q is not of version %s", text, leaseVersion)
+	}
+	var l lease
+	created, horizon, _ := strings.Cut(words[1], "+")
+	var err error
+	if l.Created, err = strconv.ParseInt(created, 10, 64); err == nil {
+		l.Horizon, err = strconv.ParseInt(horizon, 10, 64)
+	}
+	if err != nil {
+		return lease{}, "", fmt.Errorf("reading lease %.200q: %w", text, err)
+	}
+	return l, words[2], nil
+}
+
+// later is the one of two leases that is out longer.
+func (l lease) later(other lease) lease {
+	if other.Created+other.Horizon > l.Created+l.Horizon {
+		return other
+	}
+	return l
+}
+
+// settled says whether no statement of the lease can be under way any more, nor begin.
+func (l lease) settled(now time.Time) bool { return settled(l.Created, l.Horizon, now) }
+
 // The share of its horizon within which a plan's insert may begin at the server, and within which the server has to end
 // it. What is left keeps the clocks of writers and server apart.
 const (
@@ -214,18 +260,30 @@ const (
 )
 
 // deadline after which the server refuses the plan's insert, in seconds since 1970.
-func (p blockPlan) deadline() int64 { return p.Created + p.Horizon*deadlinePercent/100 }
+func (p blockPlan) deadline() int64 { return deadline(p.Created, p.Horizon) }
+
+// deadline of a lease's statements, the same.
+func (l lease) deadline() int64 { return deadline(l.Created, l.Horizon) }
+
+func deadline(created, horizon int64) int64 { return created + horizon*deadlinePercent/100 }
 
 // execution is how long an insert may take at the server.
-func (p blockPlan) execution() time.Duration {
-	return max(time.Second, time.Duration(p.Horizon)*time.Second*executionPercent/100)
+func (p blockPlan) execution() time.Duration { return execution(p.Horizon) }
+
+// execution is how long each of a lease's statements may take, the same.
+func (l lease) execution() time.Duration { return execution(l.Horizon) }
+
+func execution(horizon int64) time.Duration {
+	return max(time.Second, time.Duration(horizon)*time.Second*executionPercent/100)
 }
 
 // insertable says whether the plan's insert may still be sent.
 func (p blockPlan) insertable(now time.Time) bool { return now.Unix() < p.deadline() }
 
 // settled says whether no insert of the plan can be under way any more, nor begin.
-func (p blockPlan) settled(now time.Time) bool { return now.Unix() > p.Created+p.Horizon }
+func (p blockPlan) settled(now time.Time) bool { return settled(p.Created, p.Horizon, now) }
+
+func settled(created, horizon int64, now time.Time) bool { return now.Unix() > created+horizon }
 
 // token is what ClickHouse knows the block by. The table refuses it after the deadline that it names.
 func (p blockPlan) token(clusterID, table string) string {
@@ -253,6 +311,24 @@ func (p blockPlan) begins(topic string) []kafka.Committed {
 	var offsets []kafka.Committed
 	for _, r := range p.Ranges {
 		offsets = append(offsets, kafka.Committed{TopicPartition: kafka.TopicPartition{Topic: topic, Partition: r.Partition}, Offset: r.From, Metadata: text})
+	}
+	return offsets
+}
+
+// of is the part of a plan that lies in some of its partitions.
+func (p blockPlan) of(partitions []int32) blockPlan {
+	p.Ranges = slices.DeleteFunc(slices.Clone(p.Ranges), func(r planRange) bool { return !slices.Contains(partitions, r.Partition) })
+	return p
+}
+
+// leased are the offsets to commit when a lease is taken for some of the plan's partitions.
+func (p blockPlan) leased(topic string, l lease, partitions map[int32]bool) []kafka.Committed {
+	text := l.text(p)
+	var offsets []kafka.Committed
+	for _, r := range p.Ranges {
+		if partitions[r.Partition] {
+			offsets = append(offsets, kafka.Committed{TopicPartition: kafka.TopicPartition{Topic: topic, Partition: r.Partition}, Offset: r.From, Metadata: text})
+		}
 	}
 	return offsets
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/kafka"
@@ -43,7 +44,12 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 			return false, err
 		}
 	}
-	if p.job == nil && p.missing == nil && len(p.waiting) > 0 && !now.Before(p.waiting[0].notBefore) {
+	if may && p.job == nil && p.leasing != nil {
+		if err := p.takeLease(); err != nil {
+			return false, err
+		}
+	}
+	if p.job == nil && p.missing == nil && p.leasing == nil && len(p.waiting) > 0 && !now.Before(p.waiting[0].notBefore) {
 		next := p.waiting[0]
 		p.waiting = p.waiting[1:]
 		p.start(next)
@@ -64,7 +70,9 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 }
 
 // idle says that no block is on its way into the table, nor waits to be.
-func (p *product) idle() bool { return p.job == nil && p.missing == nil && len(p.waiting) == 0 }
+func (p *product) idle() bool {
+	return p.job == nil && p.missing == nil && p.leasing == nil && len(p.waiting) == 0
+}
 
 // behindFactor is by how much longer a block stays open while the product is behind.
 const behindFactor = 5
@@ -184,7 +192,11 @@ func (p *product) insertPlanned(j *job) (bool, error) {
 			ends[r.Partition] = r.To
 		}
 	}
-	committed, err := p.commit(plan, ends, j.letters)
+	var begins []kafka.Committed
+	if plan != nil {
+		begins = plan.begins(p.topic)
+	}
+	committed, err := p.commit(begins, ends, j.letters)
 	if !committed || err != nil {
 		return false, err
 	}
@@ -264,16 +276,14 @@ func (p *product) checkHorizon() error {
 // commitTimeout bounds the registration of the transactional id, and how long a transaction waits for room.
 const commitTimeout = 20 * time.Second
 
-// commit writes, in one transaction, the ends of blocks that are in the table, with a plan the plan on every partition of
-// its block, and letters. It says false when the group is changing or the broker is away, and nothing was committed.
-func (p *product) commit(plan *blockPlan, ends map[int32]int64, letters []letter) (bool, error) {
-	var offsets []kafka.Committed
+// commit writes, in one transaction, the ends of blocks that are in the table, what begins at other partitions (a plan on every
+// partition of its block, or a lease), and letters. It says false when the group is changing or the broker is away, and nothing
+// was committed.
+func (p *product) commit(begins []kafka.Committed, ends map[int32]int64, letters []letter) (bool, error) {
+	offsets := slices.Clone(begins)
 	named := map[int32]bool{}
-	if plan != nil {
-		offsets = plan.begins(p.topic)
-		for _, r := range plan.Ranges {
-			named[r.Partition] = true
-		}
+	for _, begin := range begins {
+		named[begin.Partition] = true
 	}
 	for _, known := range []map[int32]int64{ends, p.completed} {
 		for number, end := range known {
@@ -348,6 +358,8 @@ func (p *product) finish(j *job) {
 		p.log.Warn("a planned block was not inserted before its deadline", "rows", j.plan.Rows, "horizon_s", j.plan.Horizon)
 		p.await(&job{plan: j.plan, mine: j.mine})
 	case j.err != nil:
+	case j.wantsLease:
+		p.leasing = j.anew(j.mine)
 	case j.missing != nil:
 		p.lookedUp(j)
 	default:
@@ -547,6 +559,11 @@ func (p *product) revoked(parts []kafka.TopicPartition, lost bool) {
 
 // giveAway takes a partition out of our shares of plans: from now on another writer has the last word on it.
 func (p *product) giveAway(partition int32) {
+	if j := p.leasing; j != nil {
+		if delete(j.mine, partition); len(j.mine) == 0 {
+			p.leasing = nil
+		}
+	}
 	if j := p.missing; j != nil && j.mine[partition] {
 		// What was found missing is so of all its partitions together.
 		p.missing = nil
@@ -593,7 +610,7 @@ func (p *product) stopJob() {
 // abandon ends everything that is planned.
 func (p *product) abandon() {
 	p.stopJob()
-	p.waiting, p.missing = nil, nil
+	p.waiting, p.missing, p.leasing = nil, nil, nil
 }
 
 // drainWait bounds each insert of a drain.

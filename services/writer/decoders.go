@@ -28,6 +28,7 @@ type decoders struct {
 	mutex  sync.Mutex
 	looked time.Time // when the table, its views and the clock were last found sound
 	tokens int       // that they remember
+	schema string    // the subject's latest
 	layout *columnar.Layout
 	plans  map[int]*columnar.Plan
 	denied map[int]time.Time // since when the registry says that an id does not exist
@@ -139,7 +140,7 @@ func (d *decoders) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tokens = tokens
+	d.tokens, d.schema = tokens, versions[len(versions)-1].Text
 	layout, err := columnar.NewLayout(d.spec.Database+"."+d.spec.Table, columns, table.Columns)
 	if err != nil {
 		return err
@@ -225,6 +226,13 @@ func (d *decoders) window() int {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	return d.tokens
+}
+
+// latest is the subject's schema, for the views.
+func (d *decoders) latest() string {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.schema
 }
 
 // current is the layout for a new block.

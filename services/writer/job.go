@@ -39,6 +39,13 @@ type job struct {
 	// of the plan's only row.
 	limit    int
 	rejected error
+	// lease is the latest on the plan that is known, and found what a predecessor left at a partition that has come to the share
+	// since the job began; the session's goroutine folds it in. fresh says that the lease is the job's own, for one attempt.
+	lease, found lease
+	fresh        bool
+	// viewsOf are the partitions whose rows' views are rebuilt. wantsLease ends a job that cannot go on without a lease.
+	viewsOf    map[int32]bool
+	wantsLease bool
 	// unknown says that an insert of the plan may have taken place, or still may.
 	unknown   bool
 	notBefore time.Time
@@ -60,7 +67,7 @@ func share(plan blockPlan, partitions ...int32) *job {
 
 // anew is the same look-up for other partitions of the plan. What ClickHouse refused is found again.
 func (j *job) anew(mine map[int32]bool) *job {
-	return &job{plan: j.plan, mine: mine, again: j.again, changed: j.changed, limit: j.limit}
+	return &job{plan: j.plan, mine: mine, again: j.again, changed: j.changed, limit: j.limit, lease: j.lease.later(j.found), viewsOf: j.viewsOf}
 }
 
 // start runs a job; its end comes over p.done.
@@ -97,7 +104,7 @@ func (p *product) execute(ctx context.Context, j *job) error {
 	if rows != nil {
 		j.held.Store(int64(rows.Footprint()))
 	}
-	if j.missing != nil {
+	if j.missing != nil || j.wantsLease {
 		return nil
 	}
 	chunks := rows.Native()
@@ -237,7 +244,7 @@ func (p *product) trouble(verdict clickhouse.Verdict, err error, failures int) {
 // repeat it.
 func (p *product) rebuild(ctx context.Context, j *job) error {
 	now := p.now()
-	if !j.again && !j.changed && j.plan.insertable(now) {
+	if !j.again && !j.changed && j.lease == (lease{}) && j.plan.insertable(now) {
 		b, err := p.reread(ctx, j.plan, nil)
 		if err != nil && !errors.Is(err, errIncomplete) {
 			return err
@@ -262,6 +269,11 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 	// A clock that has gone wrong since would make this too early.
 	if err := p.decoders.stillSound(ctx); err != nil {
 		return err
+	}
+	if !j.again {
+		if rebuilt, err := p.rebuildViews(ctx, j); !rebuilt || err != nil {
+			return err
+		}
 	}
 	return p.lookUp(ctx, j)
 }
@@ -293,8 +305,7 @@ func (p *product) lookUp(ctx context.Context, j *job) error {
 
 // lookUpAtOnce looks the whole scope up. It also returns how many of the rows are there.
 func (p *product) lookUpAtOnce(ctx context.Context, j *job, limit int) (*rereading, int, error) {
-	part := j.plan
-	part.Ranges = slices.DeleteFunc(slices.Clone(part.Ranges), func(r planRange) bool { return !slices.Contains(j.scope, r.Partition) })
+	part := j.plan.of(j.scope)
 	have, err := p.present(ctx, part)
 	if err != nil {
 		return nil, 0, err

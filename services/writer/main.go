@@ -32,6 +32,10 @@ func build(a *app.App, c *config) error {
 	if err != nil {
 		return err
 	}
+	views, err := contract.LoadViews(contracts.FS, all)
+	if err != nil {
+		return err
+	}
 	chosen, err := choose(all, c.Writer.Topics)
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func build(a *app.App, c *config) error {
 		debug.SetMemoryLimit(int64(c.Writer.withDefaults().MemoryLimit) / 16 * 7)
 	}
 	w, err := New(c.Writer, Deps{
-		Kafka: c.Kafka, Registry: schemas, ClickHouse: store, Contracts: chosen,
+		Kafka: c.Kafka, Registry: schemas, ClickHouse: store, Contracts: chosen, Views: views,
 		Log: a.Log, Metrics: a.Registry, Producer: a.Producer(),
 	})
 	if err != nil {

@@ -30,6 +30,7 @@ type product struct {
 	topic    string
 	group    string
 	spec     ddl.Spec
+	views    []contract.View // over the product, as the repository has them
 	specErr  error
 	log      *slog.Logger
 	metrics  *metrics
@@ -57,6 +58,7 @@ type product struct {
 	spare      *columnar.Block
 	job        *job
 	missing    *job   // looked up in the table; what it lacks waits for a plan
+	leasing    *job   // an old plan, whose views are to be rebuilt, waits for a lease
 	waiting    []*job // planned blocks of predecessors
 	done       chan *job
 	nextBlock  time.Time       // not before this is the next block planned
@@ -113,6 +115,11 @@ func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, share
 	}
 	p.clock.wall = deps.Now
 	p.spec, p.specErr = ddl.SpecOf(c, deps.ClickHouse.Database())
+	for _, v := range deps.Views {
+		if v.Source == c.ID {
+			p.views = append(p.views, v)
+		}
+	}
 	p.decoders = &decoders{
 		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
 		patience: config.UnknownSchemaWait, lookEvery: lookEvery, plans: map[int]*columnar.Plan{}, denied: map[int]time.Time{},
@@ -296,7 +303,7 @@ func (p *product) prepare(ctx context.Context) error {
 	p.parts, p.completed = map[int32]*partition{}, map[int32]int64{}
 	p.owned.reset(p.partitions)
 	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
-	p.open, p.spare, p.waiting, p.job, p.missing = openBlock{}, nil, nil, nil, nil
+	p.open, p.spare, p.waiting, p.job, p.missing, p.leasing = openBlock{}, nil, nil, nil, nil, nil
 	p.rewind, p.paused, p.held, p.fault = false, false, false, nil
 	p.quiet.Store(false)
 	return nil
@@ -364,7 +371,15 @@ func (p *product) resume(c kafka.Committed) (offset int64, known bool, err error
 		// The offset of a topic that was deleted and made again under its name counts for nothing.
 		return c.Offset, c.Metadata == p.completedText(), nil
 	}
-	plan, err := parsePlan(c.Metadata)
+	text := c.Metadata
+	var leased lease
+	if strings.HasPrefix(text, leaseVersion+" ") {
+		leased, text, err = parseLease(text)
+	}
+	var plan blockPlan
+	if err == nil {
+		plan, err = parsePlan(text)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("group %s, partition %d: %w; a newer writer wrote it, run that one", p.group, c.Partition, err)
 	}
@@ -375,12 +390,12 @@ func (p *product) resume(c kafka.Committed) (offset int64, known bool, err error
 	if !has {
 		return 0, false, fmt.Errorf("group %s, partition %d: its plan does not name it: %.200q", p.group, c.Partition, c.Metadata)
 	}
-	p.takeOver(plan, c.Partition)
+	p.takeOver(plan, c.Partition, leased)
 	return r.To, true, nil
 }
 
 // takeOver adds a partition to our share of a plan.
-func (p *product) takeOver(plan blockPlan, partition int32) {
+func (p *product) takeOver(plan blockPlan, partition int32, leased lease) {
 	p.quiet.Store(false)
 	text := plan.String()
 	known := p.waiting
@@ -389,11 +404,16 @@ func (p *product) takeOver(plan blockPlan, partition int32) {
 	}
 	for _, j := range known {
 		if j.plan.String() == text {
-			j.mine[partition] = true
+			j.mine[partition], j.found = true, j.found.later(leased)
+			if j != p.job {
+				j.lease = j.lease.later(leased)
+			}
 			return
 		}
 	}
-	p.waiting = append(p.waiting, share(plan, partition))
+	j := share(plan, partition)
+	j.lease = leased
+	p.waiting = append(p.waiting, j)
 }
 
 // lastInTable asks how far the table goes, for partitions without a committed offset.

@@ -39,6 +39,7 @@ type stack struct {
 	admin      *kafka.Admin
 	producer   *kafka.Producer
 	contracts  []contract.Contract
+	views      []contract.View
 	server     *clickhousetest.Server
 	log        *slog.Logger
 	writers    []*Writer        // that run in this process
@@ -188,7 +189,7 @@ func (s *stack) start(config Config) (*Writer, func()) {
 	store := must[*clickhouse.Client](s.t)(clickhouse.New(s.clickhouse))
 	w := must[*Writer](s.t)(New(config, Deps{
 		Kafka: s.kafka, Registry: must[*registry.Client](s.t)(registry.New(s.registry, registered)), ClickHouse: store,
-		Contracts: s.contracts, Log: s.log, Metrics: registered, Producer: "writer@test", Now: s.now,
+		Contracts: s.contracts, Views: s.views, Log: s.log, Metrics: registered, Producer: "writer@test", Now: s.now,
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -15,6 +15,15 @@ import (
 // every partition, nothing in the table.
 func (s *stack) planned(change func(*blockPlan)) {
 	s.t.Helper()
+	s.plannedAs(func(p *blockPlan) []kafka.Committed {
+		change(p)
+		return p.begins("raw-trades")
+	})
+}
+
+// plannedAs leaves behind what is made of the plan.
+func (s *stack) plannedAs(left func(*blockPlan) []kafka.Committed) {
+	s.t.Helper()
 	description := must[map[string]kafka.TopicDescription](s.t)(s.admin.Describe(s.t.Context(), "raw-trades"))["raw-trades"]
 	plan := blockPlan{Created: time.Now().Unix(), Horizon: 500, TopicID: description.ID}
 	seen := map[int32]*planRange{}
@@ -38,8 +47,7 @@ func (s *stack) planned(change func(*blockPlan)) {
 		plan.Ranges = append(plan.Ranges, *r)
 	}
 	plan.sort()
-	change(&plan)
-	if err := consumer.Commit(plan.begins("raw-trades")); err != nil {
+	if err := consumer.Commit(left(&plan)); err != nil {
 		s.t.Fatal(err)
 	}
 }

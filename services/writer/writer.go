@@ -36,8 +36,10 @@ type Deps struct {
 	Registry   *registry.Client
 	ClickHouse *clickhouse.Client
 	Contracts  []contract.Contract
-	Log        *slog.Logger
-	Metrics    prometheus.Registerer
+	// Views of the repository: those that the writer can rebuild.
+	Views   []contract.View
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 	// Producer is program@version, for dead letters.
 	Producer string
 	// Now is the machine's time, at which the clock of plans and their deadlines begins in every session; nil means time.Now.

@@ -13,6 +13,8 @@ import (
 // Target; users SELECT from Reader, which adds up what Target has not merged yet.
 type ViewTables struct {
 	Interval string
+	// Seconds of the interval.
+	Seconds int
 	// From is the product's table, or the target of a finer resolution.
 	From string
 	// Target holds states by group and time. Its columns' comments are the file's descriptions.
@@ -267,7 +269,7 @@ func (w *viewWriter) tables(r contract.Resolution, from string) ViewTables {
 	name := w.view.Name + "_" + r.Interval
 	partition := map[string]string{"day": "toYYYYMMDD", "month": "toYYYYMM"}[r.PartitionBy] + "(" + viewTime + ")"
 	v := ViewTables{
-		Interval: r.Interval, From: from, Fill: name + "_fill", Reader: name,
+		Interval: r.Interval, Seconds: seconds[r.Interval], From: from, Fill: name + "_fill", Reader: name,
 		Target: Spec{
 			Database: w.source.Database, Table: name + "_states", Engine: "AggregatingMergeTree",
 			OrderBy: strings.Join(append(slices.Clone(w.view.GroupBy), viewTime), ", "), PartitionBy: partition,
@@ -308,6 +310,11 @@ func (w *viewWriter) tables(r contract.Resolution, from string) ViewTables {
 	v.FillSelect = "SELECT " + strings.Join(fill, ", ") + " FROM " + v.name(from) + " AS " + alias + " GROUP BY " + strings.Join(by, ", ")
 	v.ReaderSelect = "SELECT " + strings.Join(read, ", ") + " FROM " + v.Target.readable(w.options).Name() + " AS s GROUP BY " + strings.Join(readBy, ", ")
 	return v
+}
+
+// FillOver is the fill's query over something else than From: a query that has its columns.
+func (v ViewTables) FillOver(query string) string {
+	return strings.Replace(v.FillSelect, "FROM "+v.name(v.From)+" AS ", "FROM ("+query+") AS ", 1)
 }
 
 // CreateTarget writes the table that holds the states.
