@@ -54,6 +54,10 @@ func TestAPlanReadsBackAsItWasWritten(t *testing.T) {
 		if p.token("c", "t") == other.token("c", "t") {
 			t.Fatal("a repair has the token of what it repairs")
 		}
+		l := lease{rapid.Int64Range(0, 1<<40).Draw(t, "lease"), rapid.Int64Range(0, 1<<20).Draw(t, "for")}
+		if leased, rest, err := parseLease(l.text(p)); err != nil || leased != l || rest != text {
+			t.Fatalf("the lease %+v reads back as %+v: %v", l, leased, err)
+		}
 		begin, end := time.Unix(p.Created, 0), time.Unix(p.Created+p.Horizon+1, 0)
 		if !p.settled(end) || p.insertable(end) || p.settled(begin) || p.Horizon > 1 && !p.insertable(begin) {
 			t.Fatalf("a plan of %d for %d s", p.Created, p.Horizon)
