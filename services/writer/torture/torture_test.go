@@ -49,7 +49,7 @@ func testConfig(t *testing.T, programs string) config {
 var mutations = []mutation{
 	{
 		"the plan is committed after the insert, as its end",
-		[]edit{{"blocks.go", "p.commit(plan, ends, j.letters)", "p.commit(nil, ends, j.letters)"}},
+		[]edit{{"blocks.go", "p.commit(begins, ends, j.letters)", "p.commit(begins[:0], ends, j.letters)"}},
 		[]kind{killWriter, lostAcks, lateInserts},
 	},
 	{
@@ -59,22 +59,22 @@ var mutations = []mutation{
 	},
 	{
 		"the end of a block is committed before its insert",
-		[]edit{{"blocks.go", "	committed, err := p.commit(plan, ends, j.letters)", `	early := map[int32]int64{}
+		[]edit{{"blocks.go", "	committed, err := p.commit(begins, ends, j.letters)", `	early := map[int32]int64{}
 	for _, r := range j.plan.Ranges {
 		early[r.Partition] = r.To
 	}
-	committed, err := p.commit(nil, early, j.letters)`}},
+	committed, err := p.commit(begins[:0], early, j.letters)`}},
 		[]kind{killWriter, lostRequests, slowInserts},
 	},
 	{
 		"the plan is kept at one of its partitions only",
-		[]edit{{"blockplan.go", "	return offsets\n", "	return offsets[:min(1, len(offsets))]\n"}},
+		[]edit{{"blockplan.go", "	text := p.String()\n	var offsets []kafka.Committed\n	for _, r := range p.Ranges {\n", "	text := p.String()\n	var offsets []kafka.Committed\n	for _, r := range p.Ranges[:1] {\n"}},
 		[]kind{killWriter, lostAcks, slowInserts},
 	},
 	{
 		"a takeover inserts nothing when the table has the plan's rows",
 		[]edit{
-			{"job.go", "if !j.again && !j.changed && j.plan.insertable(now) {", "if false {"},
+			{"job.go", "if !j.again && !j.changed && j.lease == (lease{}) && j.plan.insertable(now) {", "if false {"},
 			{"job.go", "if !j.again && !j.plan.settled(now) {", "if false {"},
 		},
 		[]kind{killWriter, powerLoss, lateInserts},
