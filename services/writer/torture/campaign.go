@@ -204,6 +204,8 @@ func (c *campaign) do(ctx context.Context, f fault) {
 		c.changeSchema(ctx, f.Draw%2 == 0)
 	case fullDisk:
 		c.fillDisk(ctx, f.For)
+	case clockJump:
+		c.jump(ctx, writer, f)
 	default:
 		end := c.sink.during(f.Kind)
 		sleep(ctx, f.For)
@@ -281,6 +283,22 @@ func again(ctx context.Context, try func() error) error {
 		if err == nil || time.Now().After(end) || !sleep(ctx, 100*time.Millisecond) {
 			return err
 		}
+	}
+}
+
+// jump sets a writer's clock wrong for a while. Once in four times the writer is killed meanwhile, and has to begin by the wrong clock.
+func (c *campaign) jump(ctx context.Context, writer string, f fault) {
+	c.say("the clock of %s is off by %s", writer, f.offset())
+	if err := c.setClock(writer, f.offset()); err != nil {
+		c.say("the clock does not jump: %v", err)
+		return
+	}
+	if f.Draw>>19&3 == 0 && sleep(ctx, 100*time.Millisecond) {
+		c.kill(writer)
+	}
+	sleep(ctx, f.For)
+	if err := c.setClock(writer, 0); err != nil {
+		c.say("the clock does not jump back: %v", err)
 	}
 }
 

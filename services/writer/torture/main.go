@@ -29,8 +29,10 @@ type config struct {
 	Rate     int     `name:"rate" default:"1500" help:"Records a second."`
 	Only     []kind  `name:"only" help:"Only faults of these kinds, comma-separated."`
 	Clean    bool    `name:"clean" help:"No bad records."`
-	Programs string  `name:"programs" type:"path" default:"bin" help:"Folder of streamforge and writer."`
-	Writer   string  `name:"writer" type:"path" help:"Another writer than the one in the folder of programs."`
+	Programs string  `name:"programs" type:"path" default:"bin" help:"Folder of streamforge."`
+	Source   string  `name:"source" type:"path" default:"services/writer" help:"Folder of the writer's source, from which it is built with a clock that can be set wrong."`
+	Writer   string  `name:"writer" type:"path" help:"A writer that is built already."`
+	Build    string  `name:"build" type:"path" help:"Only build the writer, into this file."`
 	Dir      string  `name:"dir" type:"path" default:".streamforge/torture" help:"Folder for data and logs; those of a seed with anomalies stay."`
 	CacheDir string  `name:"cache-dir" env:"STREAMFORGE_CACHE_DIR" type:"path" help:"Folder of downloaded parts; default: the user's cache."`
 	Keep     bool    `name:"keep" help:"Keep data and logs of every seed."`
@@ -63,12 +65,21 @@ func (c config) main(ctx context.Context) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
+	if c.Build != "" {
+		return c.built(ctx, c.Build)
+	}
 	lock, err := localstack.Acquire(c.Dir)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v; another torture may be using it, --dir names another folder\n", c.Dir, err)
 		return 2
 	}
 	defer lock.Release()
+	if c.Writer == "" {
+		c.Writer = filepath.Join(c.Dir, "writer")
+		if status := c.built(ctx, c.Writer); status != 0 {
+			return status
+		}
+	}
 	total := result{}
 	bad := 0
 	for i := range c.Seeds {
@@ -97,6 +108,15 @@ func (c config) main(ctx context.Context) int {
 		name, total.faults, total.records, total.lost, total.duplicated, len(total.anomalies))
 	if bad > 0 {
 		return 1
+	}
+	return 0
+}
+
+// built builds the writer and returns the exit status.
+func (c config) built(ctx context.Context, program string) int {
+	if err := buildWriter(ctx, c.Source, program, nil); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
 	}
 	return 0
 }

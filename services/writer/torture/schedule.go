@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -33,13 +34,14 @@ const (
 	doubledInserts kind = "doubled-inserts" // arrives twice at the same time
 	schemaChange   kind = "schema-change"   // a new version, with a column, in the middle of the traffic; once at most
 	fullDisk       kind = "full-disk"       // ClickHouse's disk, a small tmpfs
+	clockJump      kind = "clock-jump"      // a writer's, by up to an hour either way, and back; the writer goes on, or is started again in between
 )
 
 // weights say how often each kind is drawn.
 var weights = map[kind]int{
 	killWriter: 5, stopWriter: 4, killClickHouse: 1, killInInsert: 2, powerLoss: 2, stopClickHouse: 2, killBroker: 1, stopBroker: 2,
 	killRegistry: 1, stopRegistry: 1, rebalanceStorm: 2, joinWriter: 2, slowInserts: 2, failingInserts: 2, falseErrors: 2, lostRequests: 1,
-	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1,
+	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1, clockJump: 3,
 }
 
 // allKinds in an order that does not change, which the draws rest on.
@@ -59,6 +61,17 @@ type fault struct {
 	Kind    kind
 	// Draw decides what the kind leaves open: which writer, which order of steps.
 	Draw uint32
+}
+
+// offset is by how much a clock jumps: ten seconds to an hour, either way, each order of magnitude as often as the others. A writer that has to
+// begin by a clock that is off by less than the margin does.
+func (f fault) offset() time.Duration {
+	share := float64(f.Draw>>3&0xffff) / 0xffff
+	d := time.Duration(math.Pow(360, share) * float64(10*time.Second))
+	if f.Draw>>2&1 == 1 {
+		return -d
+	}
+	return d
 }
 
 func (f fault) String() string {
@@ -134,7 +147,7 @@ func lasts(k kind, random *rand.Rand) time.Duration {
 		return between(100*time.Millisecond, 2*time.Second)
 	case stopBroker, stopClickHouse, stopRegistry, fullDisk:
 		return between(200*time.Millisecond, 3*time.Second)
-	case rebalanceStorm, joinWriter:
+	case rebalanceStorm, joinWriter, clockJump:
 		return between(time.Second, 4*time.Second)
 	}
 	return between(300*time.Millisecond, 3*time.Second)

@@ -15,10 +15,11 @@ import (
 func TestAFewFaults(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t, programs(t))
-	c.Minutes = 0.05
+	c.Minutes, c.Writer = 0.05, mutation{}.build(t)
 	plan := schedule{Window: 10_000, View: true, Poisoned: 20, Faults: []fault{
 		{At: 300 * time.Millisecond, For: time.Second, Kind: lostAcks},
 		{At: 800 * time.Millisecond, For: time.Second, Kind: lateInserts},
+		{At: 1000 * time.Millisecond, For: time.Second, Kind: clockJump, Draw: 0xf7fff9},
 		{At: 1200 * time.Millisecond, Kind: killWriter},
 		{At: 1500 * time.Millisecond, For: time.Second, Kind: doubledInserts},
 		{At: 2000 * time.Millisecond, Kind: killInInsert, Draw: 10},
@@ -51,11 +52,13 @@ var mutations = []mutation{
 		"the plan is committed after the insert, as its end",
 		[]edit{{"blocks.go", "p.commit(begins, ends, j.letters)", "p.commit(begins[:0], ends, j.letters)"}},
 		[]kind{killWriter, lostAcks, lateInserts},
+		false,
 	},
 	{
 		"the token says how many rows there are, and not which",
 		[]edit{{"blockplan.go", `table + "\x00" + p.String()`, `table + "\x00" + fmt.Sprint(p.Rows)`}},
 		[]kind{joinWriter},
+		false,
 	},
 	{
 		"the end of a block is committed before its insert",
@@ -65,11 +68,13 @@ var mutations = []mutation{
 	}
 	committed, err := p.commit(begins[:0], early, j.letters)`}},
 		[]kind{killWriter, lostRequests, slowInserts},
+		false,
 	},
 	{
 		"the plan is kept at one of its partitions only",
 		[]edit{{"blockplan.go", "	text := p.String()\n	var offsets []kafka.Committed\n	for _, r := range p.Ranges {\n", "	text := p.String()\n	var offsets []kafka.Committed\n	for _, r := range p.Ranges[:1] {\n"}},
 		[]kind{killWriter, lostAcks, slowInserts},
+		false,
 	},
 	{
 		"a takeover inserts nothing when the table has the plan's rows",
@@ -78,13 +83,22 @@ var mutations = []mutation{
 			{"job.go", "if !j.again && !j.plan.settled(now) {", "if false {"},
 		},
 		[]kind{killWriter, powerLoss, lateInserts},
+		false,
+	},
+	{
+		"plans are made and judged by the machine's clock",
+		[]edit{{"clock.go", "return a.wall.Add(time.Since(a.monotonic))", "return c.wall()"}},
+		[]kind{clockJump, lateInserts},
+		true,
 	},
 }
 
 // The mutations have to follow the writer's source, which is looked at without building anything.
 func TestTheMutationsFitTheWriter(t *testing.T) {
 	for _, m := range mutations {
-		m.overlay(t)
+		if _, err := overlay("..", t.TempDir(), m.edits); err != nil {
+			t.Errorf("mutation %q: %v", m.name, err)
+		}
 	}
 }
 
@@ -94,7 +108,7 @@ const seedsUntilCaught = 5
 // TestABrokenProtocolIsCaught: TORTURE_MUTATIONS=1 go test -timeout 1h -v -run Caught ./services/writer/torture.
 func TestABrokenProtocolIsCaught(t *testing.T) {
 	if os.Getenv("TORTURE_MUTATIONS") != "1" {
-		t.Skip("TORTURE_MUTATIONS=1 builds five broken writers and tortures each for a minute or two")
+		t.Skip("TORTURE_MUTATIONS=1 builds six broken writers and tortures each for a minute or two")
 	}
 	built := programs(t)
 	for _, m := range mutations {
@@ -102,8 +116,10 @@ func TestABrokenProtocolIsCaught(t *testing.T) {
 			c := testConfig(t, built)
 			c.Writer = m.build(t)
 			for seed := range uint64(seedsUntilCaught) {
-				// Only schedules with a view: seed%4 is never 3.
-				seed = 4*seed + 1
+				seed = 4*seed + 1 // These schedules have a view.
+				if m.shortly {
+					seed += 2
+				}
 				plan := draw(seed, c.length(), m.only)
 				plan.Poisoned = 0
 				r, err := run(t.Context(), c, seed, plan)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -120,8 +121,12 @@ func (w *world) fill(ctx context.Context, plan schedule) error {
 			}
 		}
 	}
-	w.topicID, err = w.admin.TopicID(ctx, topic)
-	return err
+	return w.learnTopicID(ctx)
+}
+
+// learnTopicID waits for a topic that was made a moment ago: a broker may not know it yet.
+func (w *world) learnTopicID(ctx context.Context) error {
+	return again(ctx, func() (err error) { w.topicID, err = w.admin.TopicID(ctx, topic); return err })
 }
 
 func (w *world) createTable(ctx context.Context, c contract.Contract, plan schedule) error {
@@ -161,13 +166,23 @@ func (w *world) launch(ctx context.Context, name, instance string) error {
 	environment := []string{
 		"CLICKHOUSE_URL=" + w.sink.url, "WRITER_TOPICS=" + topic, "WRITER_INSTANCE_ID=" + instance, "WRITER_FLUSH_INTERVAL=50ms",
 		"WRITER_UNKNOWN_SCHEMA_WAIT=2s", "WRITER_ACCEPT_DEAD_LETTERS=" + topic, "CLICKHOUSE_TIMEOUT=15s", "DRAIN_TIMEOUT=20s",
+		clockVariable + "=" + w.clock(name),
 	}
-	path := w.config.Writer
-	if path == "" {
-		path = filepath.Join(w.config.Programs, "writer")
-	}
-	_, err := w.stack.ProgramUnready(ctx, name, path, nil, environment)
+	_, err := w.stack.ProgramUnready(ctx, name, w.config.Writer, nil, environment)
 	return err
+}
+
+// clock is the file that says by how much a writer's clock is off; there is none for one that is right.
+func (w *world) clock(name string) string { return filepath.Join(w.dir, "clock-"+name) }
+
+// setClock has a writer's clock off from now on.
+func (w *world) setClock(name string, by time.Duration) error {
+	// Renamed, so that no writer reads half of it.
+	file := w.clock(name)
+	if err := os.WriteFile(file+".new", strconv.AppendInt(nil, int64(by), 10), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 // mount puts ClickHouse's data on a small disk.
