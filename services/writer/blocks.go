@@ -55,6 +55,9 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 		p.start(next)
 	}
 	full, crowded := p.fullness()
+	if full || crowded {
+		p.sortBlock()
+	}
 	if may && p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
 		if err := p.plan(); err != nil {
 			return false, err
@@ -98,7 +101,7 @@ func (p *product) fullness() (full, crowded bool) {
 	if p.missing != nil {
 		held += int(p.missing.held.Load())
 	}
-	held += p.open.letterBytes
+	held += p.open.letterBytes + p.sorter.Footprint()
 	full = p.open.letterBytes >= p.config.MaxBlockBytes
 	if b := p.open.block; b != nil {
 		held += b.Footprint()
@@ -146,6 +149,7 @@ func (p *product) plan() error {
 		p.discard()
 		return p.rewindAll()
 	}
+	p.sortBlock()
 	began, err := p.insertPlanned(j)
 	if began {
 		if plan.Rows > 0 {

@@ -47,28 +47,31 @@ type product struct {
 	sessionState, insertState, parkState atomic.Pointer[trouble]
 
 	// Below: the session's, touched by its goroutine only. clusterID and topicID do not change within a session.
-	consumer   *kafka.Consumer
-	transactor *kafka.Transactor
-	clusterID  string
-	topicID    [16]byte
-	partitions int // of the topic
-	parts      map[int32]*partition
-	plans      map[int]*columnar.Plan
-	open       openBlock
-	spare      *columnar.Block
-	job        *job
-	missing    *job   // looked up in the table; what it lacks waits for a plan
-	leasing    *job   // an old plan, whose views are to be rebuilt, waits for a lease
-	waiting    []*job // planned blocks of predecessors
-	done       chan *job
-	nextBlock  time.Time       // not before this is the next block planned
-	nextCommit time.Time       // nor this, after a commit that the broker refused
-	toldOfWait time.Time       // when the log last said so
-	completed  map[int32]int64 // ends of blocks in the table that are not committed yet
-	rewind     bool
-	paused     bool
-	held       bool  // by a person
-	fault      error // ends the session
+	consumer    *kafka.Consumer
+	transactor  *kafka.Transactor
+	clusterID   string
+	topicID     [16]byte
+	partitions  int // of the topic
+	parts       map[int32]*partition
+	plans       map[int]*columnar.Plan
+	open        openBlock
+	spare       *columnar.Block
+	sorter      columnar.Sorter
+	order       *columnar.Order // of the table's rows in orderLayout's blocks; nil when they cannot be sorted
+	orderLayout *columnar.Layout
+	job         *job
+	missing     *job   // looked up in the table; what it lacks waits for a plan
+	leasing     *job   // an old plan, whose views are to be rebuilt, waits for a lease
+	waiting     []*job // planned blocks of predecessors
+	done        chan *job
+	nextBlock   time.Time       // not before this is the next block planned
+	nextCommit  time.Time       // nor this, after a commit that the broker refused
+	toldOfWait  time.Time       // when the log last said so
+	completed   map[int32]int64 // ends of blocks in the table that are not committed yet
+	rewind      bool
+	paused      bool
+	held        bool  // by a person
+	fault       error // ends the session
 	// behind says that the last batch came full, or nearly: more records wait at the broker.
 	behind bool
 	// flood measures the share of bad records; good counts the rows since it was last told.
@@ -104,6 +107,7 @@ type openBlock struct {
 	excluded int // runs of offsets
 	touched  int
 	close    bool
+	sorted   int // how many of its rows are sorted
 
 	letterBytes int
 }
