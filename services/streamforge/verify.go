@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -107,24 +106,7 @@ func (c *verifyCommand) verify(ctx context.Context, products []completeness.Prod
 		return nil, err
 	}
 	defer store.Close()
-	return completeness.Verify(ctx, completeness.Deps{Kafka: c.Kafka, Admin: admin, ClickHouse: store, Time: timesOf(client)}, products)
-}
-
-// timesOf reads the time of a record's field by the schema that wrote it.
-func timesOf(client *registry.Client) func(context.Context, kafka.Record, string) (time.Time, bool, error) {
-	showing := newShowing(client)
-	return func(ctx context.Context, r kafka.Record, field string) (time.Time, bool, error) {
-		v, err := showing.show(ctx, r)
-		if err != nil || v.bad != "" {
-			return time.Time{}, false, err
-		}
-		for _, leaf := range v.value.At(field) {
-			if at, err := time.Parse(time.RFC3339Nano, leaf.Text); err == nil {
-				return at, true, nil
-			}
-		}
-		return time.Time{}, false, nil
-	}
+	return completeness.Verify(ctx, completeness.Deps{Kafka: c.Kafka, Admin: admin, ClickHouse: store, Time: completeness.Times(client)}, products)
 }
 
 func (c *verifyCommand) print(out io.Writer, reports []completeness.Report) error {

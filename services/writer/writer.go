@@ -27,6 +27,7 @@ type Config struct {
 	UnknownSchemaWait time.Duration `name:"unknown-schema-wait" env:"WRITER_UNKNOWN_SCHEMA_WAIT" default:"60s" help:"A schema id is bad when the registry has denied it for this long."`
 	InstanceID        string        `name:"instance-id" env:"WRITER_INSTANCE_ID" help:"Stable name of this writer among those of its groups: one that is killed and restarted under it takes its partitions back at once."`
 	SessionTimeout    time.Duration `name:"session-timeout" env:"WRITER_SESSION_TIMEOUT" default:"6s" help:"How long a writer that died keeps its partitions."`
+	VerifyInterval    time.Duration `name:"verify-interval" env:"WRITER_VERIFY_INTERVAL" default:"1m" help:"How often what was committed is compared with the table, offset by offset, and every tenth time the views' last hours; 0 is never."`
 	AcceptDeadLetters []string      `name:"accept-dead-letters" env:"WRITER_ACCEPT_DEAD_LETTERS" help:"Topics whose limit of dead letters is lifted for this run."`
 }
 
@@ -51,6 +52,7 @@ type Writer struct {
 	deps     Deps
 	controls *groupcontrol.Follower
 	products []*product
+	verifier *verifier // nil when nothing is verified
 }
 
 // New makes a Writer; nothing connects before Run.
@@ -73,6 +75,9 @@ func New(config Config, deps Deps) (*Writer, error) {
 		p := newProduct(config, deps, c, m, shared)
 		p.controls = controls
 		w.products = append(w.products, p)
+	}
+	if config.VerifyInterval > 0 {
+		w.verifier = newVerifier(config, deps, w.products)
 	}
 	return w, nil
 }
@@ -118,6 +123,9 @@ func (w *Writer) Run(ctx context.Context) error {
 		group.Go(func() error { return p.run(ctx) })
 	}
 	group.Go(func() error { replays.run(ctx); return nil })
+	if w.verifier != nil {
+		group.Go(func() error { w.verifier.run(ctx, admin); return nil })
+	}
 	group.Go(func() error { w.controls.Run(ctx, w.deps.Kafka, admin); return nil })
 	return group.Wait()
 }

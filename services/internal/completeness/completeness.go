@@ -5,6 +5,7 @@ package completeness
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -35,6 +36,10 @@ type Deps struct {
 	Time func(ctx context.Context, r kafka.Record, field string) (at time.Time, ok bool, err error)
 	// Round bounds the offsets that are held in memory together; 0 is a million.
 	Round int64
+	// AheadKBytes bounds what is fetched ahead from Kafka, in KiB; 0 for the default.
+	AheadKBytes int
+	// Settings of ClickHouse for every question, as a list in SQL.
+	Settings string
 }
 
 // verification of one product.
@@ -46,39 +51,62 @@ type verification struct {
 	report Report
 	// committed are the offsets before which everything is judged, by partition.
 	committed map[int32]int64
+	all       *follower
 	letters   letters
 	compacted bool
+	// only is what is compared of views; everything when it is zero.
+	only window
 	// beside are rows beside a letter that was open when it was read.
 	beside []Run
+	// failed says why the product could not be verified.
+	failed error
 }
 
-// Verify compares products with their tables. What is judged was committed before anything else was asked, and is therefore in
+// Verify compares products with their tables. One that cannot be compared has an error in its report; when none can, the error is
+// Verify's. What is judged was committed before anything else was asked, and is therefore in
 // the table, its views and the dead letters when those are read afterwards: a pipeline that runs gives no false alarm.
 func Verify(ctx context.Context, deps Deps, products []Product) ([]Report, error) {
-	if deps.Round <= 0 {
-		deps.Round = 1_000_000
-	}
-	var all []*verification
-	for _, product := range products {
-		v := &verification{Deps: deps, Product: product}
-		if err := v.begin(ctx); err != nil {
-			return nil, fmt.Errorf("product %s: %w", product.Contract.ID, err)
+	all, failed := make([]*verification, len(products)), 0
+	letters := follow(deps, maxLetters)
+	for i, product := range products {
+		v := newVerification(deps, product, letters)
+		if v.failed = v.begin(ctx); v.failed != nil {
+			failed++
 		}
-		all = append(all, v)
+		all[i] = v
 	}
-	boxes, err := readLetters(ctx, deps.Kafka)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if failed < len(all) {
+		if err := letters.catchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var reports []Report
+	var faults []error
 	for _, v := range all {
-		v.letters = boxes[v.box()]
-		if err := v.compare(ctx); err != nil {
-			return nil, fmt.Errorf("product %s: %w", v.Contract.ID, err)
+		if v.failed == nil {
+			v.letters = letters.of[v.box()]
+			v.failed = v.compare(ctx)
+		}
+		if v.failed != nil {
+			v.report.Error = v.failed.Error()
+			faults = append(faults, fmt.Errorf("product %s: %w", v.Contract.ID, v.failed))
 		}
 		reports = append(reports, v.report)
 	}
-	return reports, nil
+	if len(faults) == len(all) {
+		return nil, errors.Join(faults...)
+	}
+	return reports, ctx.Err()
+}
+
+func newVerification(deps Deps, product Product, letters *follower) *verification {
+	if deps.Round <= 0 {
+		deps.Round = 1_000_000
+	}
+	return &verification{Deps: deps, Product: product, all: letters, report: Report{Topic: product.Contract.Topic.Name}}
 }
 
 // begin asks for what is committed, and whose it is.
@@ -147,15 +175,7 @@ func (v *verification) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	var foreign []Run
-	for _, round := range rounds(judged, v.Round) {
-		found, err := v.round(ctx, round)
-		if err != nil {
-			return err
-		}
-		foreign = append(foreign, found...)
-	}
-	if err := v.end(ctx, bounds, foreign); err != nil {
+	if err := v.judge(ctx, judged, bounds); err != nil {
 		return err
 	}
 	for _, view := range v.Views {
@@ -164,6 +184,19 @@ func (v *verification) compare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// judge compares the records of runs with their rows. Rows outside of bounds are not looked for where there are none.
+func (v *verification) judge(ctx context.Context, runs []Run, bounds map[int32]Run) error {
+	var foreign []Run
+	for _, round := range rounds(runs, v.Round) {
+		found, err := v.round(ctx, round)
+		if err != nil {
+			return err
+		}
+		foreign = append(foreign, found...)
+	}
+	return v.end(ctx, bounds, foreign)
 }
 
 // round compares the records of some runs, one a partition, with their rows. It returns rows that have no record: their judgement
@@ -175,7 +208,7 @@ func (v *verification) round(ctx context.Context, runs []Run) (foreign []Run, er
 		held[r.Partition] = newOffsetSet(r)
 		ranges[v.partition(r)] = kafka.OffsetRange{Earliest: r.From, Latest: r.To}
 	}
-	err = kafka.ReadRanges(ctx, v.Kafka, ranges, func(r kafka.Record) error {
+	err = v.read(ctx, ranges, func(r kafka.Record) error {
 		v.report.Records++
 		if r.Value == nil {
 			v.report.Tombstones++ // It is no row, in whatever way it is read.
@@ -208,6 +241,10 @@ func (v *verification) round(ctx context.Context, runs []Run) (foreign []Run, er
 	return foreign, nil
 }
 
+func (v *verification) read(ctx context.Context, ranges map[kafka.TopicPartition]kafka.OffsetRange, read func(kafka.Record) error) error {
+	return kafka.ReadRangesAhead(ctx, v.Kafka, v.AheadKBytes, ranges, read)
+}
+
 func (v *verification) partition(r Run) kafka.TopicPartition {
 	return kafka.TopicPartition{Topic: v.topic.Name, Partition: r.Partition}
 }
@@ -218,7 +255,7 @@ func (v *verification) exactly(ctx context.Context, run Run, held offsetSet) (fo
 	if err != nil {
 		return nil, err
 	}
-	j := judge(run, held, rows, v.letters[run.Partition])
+	j := judgementOf(run, held, rows, v.letters[run.Partition])
 	v.report.Rows += j.rows
 	v.report.Letters += j.letters
 	v.beside = append(v.beside, j.beside...)
@@ -233,7 +270,7 @@ type judgement struct {
 	missing, foreign, beside []Run
 }
 
-func judge(run Run, held, rows offsetSet, of partitionLetters) (j judgement) {
+func judgementOf(run Run, held, rows offsetSet, of partitionLetters) (j judgement) {
 	held.each(func(offset int64) {
 		kind := of[offset]
 		switch has := rows.has(offset); {
@@ -252,29 +289,40 @@ func judge(run Run, held, rows offsetSet, of partitionLetters) (j judgement) {
 	return j
 }
 
-// missing reads the records that have no row once more: the table may have dropped them for their age.
+// missing reads the records of a partition that have no row once more, all in one reading: the table may have dropped them for
+// their age.
 func (v *verification) missing(ctx context.Context, runs []Run) error {
-	for _, run := range runs {
-		lost := newOffsetSet(run)
-		ranges := map[kafka.TopicPartition]kafka.OffsetRange{v.partition(run): {Earliest: run.From, Latest: run.To}}
-		err := kafka.ReadRanges(ctx, v.Kafka, ranges, func(r kafka.Record) error {
-			old, err := v.pastTTL(ctx, r)
-			if old {
-				v.report.PastTTL++
-			} else {
-				lost.add(r.Offset)
-			}
-			return err
-		})
-		if err != nil {
-			return err
+	if len(runs) == 0 {
+		return nil
+	}
+	whole := Run{runs[0].Partition, runs[0].From, runs[len(runs)-1].To}
+	wanted, lost := newOffsetSet(whole), newOffsetSet(whole)
+	for _, r := range runs {
+		for offset := r.From; offset < r.To; offset++ {
+			wanted.add(offset)
 		}
-		// What Kafka's retention took in between the two readings cannot be judged any more.
-		v.report.Records -= run.To - run.From
-		for _, r := range lost.minus(newOffsetSet(run), run.Partition) {
-			v.report.Lost += r.To - r.From
-			v.report.fault(Lost, r, v.showRows(r))
+	}
+	// What Kafka's retention took in between the two readings cannot be judged any more.
+	v.report.Records -= wanted.count()
+	ranges := map[kafka.TopicPartition]kafka.OffsetRange{v.partition(whole): {Earliest: whole.From, Latest: whole.To}}
+	err := v.read(ctx, ranges, func(r kafka.Record) error {
+		if !wanted.has(r.Offset) {
+			return nil
 		}
+		old, err := v.pastTTL(ctx, r)
+		if old {
+			v.report.PastTTL++
+		} else {
+			lost.add(r.Offset)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range lost.minus(newOffsetSet(whole), whole.Partition) {
+		v.report.Lost += r.To - r.From
+		v.report.fault(Lost, r, v.showRows(r))
 	}
 	return nil
 }
@@ -325,10 +373,10 @@ func (v *verification) end(ctx context.Context, bounds map[int32]Run, foreign []
 		return err
 	}
 	// A letter that has been replayed since it was read stands beside no row.
-	boxes, err := readLetters(ctx, v.Kafka)
+	err = v.all.catchUp(ctx)
 	for _, run := range v.beside {
 		for offset := run.From; offset < run.To; offset++ {
-			if boxes[v.box()][run.Partition][offset] == letterOpen {
+			if v.all.of[v.box()][run.Partition][offset] == letterOpen {
 				one := Run{run.Partition, offset, offset + 1}
 				v.report.Duplicated++
 				v.report.fault(Duplicated, one, v.showRows(one))

@@ -43,36 +43,52 @@ type letterBox struct {
 // maxLetters bounds what is kept of dead-letters, of all products together.
 const maxLetters = 2_000_000
 
-// readLetters reads dead-letters once, for all products. Items of a record say nothing of the record's row.
-func readLetters(ctx context.Context, client kafka.ClientConfig) (map[letterBox]letters, error) {
-	all, kept := map[letterBox]letters{}, 0
-	err := kafka.ReadAll(ctx, client, []string{deadletters.Topic}, func(r kafka.Record) error {
-		if r.Value == nil {
-			return nil
-		}
-		word, err := deadletters.ReadWord(r)
-		if err != nil || word.Letter.Item != records.WholeRecord {
-			return err
-		}
-		box := letterBox{word.Letter.Group, word.Letter.TopicID}
-		if all[box] == nil {
-			all[box] = letters{}
-		}
-		of := all[box][word.Letter.Partition]
-		if of == nil {
-			of = partitionLetters{}
-			all[box][word.Letter.Partition] = of
-		}
-		if of[word.Letter.Offset] == 0 {
-			kept++
-		}
-		if kept > maxLetters {
-			return fmt.Errorf("%s holds more than %d letters; resolve them first", deadletters.Topic, maxLetters)
-		}
-		of[word.Letter.Offset] = kindOf(&word)
+// follower reads dead-letters once for all products, and later only what has come since. Items of a record say nothing of the
+// record's row.
+type follower struct {
+	tail  *kafka.Tail
+	of    map[letterBox]letters
+	kept  int
+	limit int
+	// groups are those whose letters are kept; all when it is nil.
+	groups map[string]bool
+}
+
+func follow(deps Deps, limit int) *follower {
+	f := &follower{tail: kafka.NewTail(deps.Kafka, deps.Admin, deadletters.Topic), of: map[letterBox]letters{}, limit: limit}
+	f.tail.AheadKBytes = deps.AheadKBytes
+	return f
+}
+
+func (f *follower) catchUp(ctx context.Context) error {
+	return f.tail.CatchUp(ctx, func() { clear(f.of); f.kept = 0 }, f.note)
+}
+
+func (f *follower) note(r kafka.Record) error {
+	if r.Value == nil {
 		return nil
-	})
-	return all, err
+	}
+	word, err := deadletters.ReadWord(r)
+	if err != nil || word.Letter.Item != records.WholeRecord || f.groups != nil && !f.groups[word.Letter.Group] {
+		return err
+	}
+	box := letterBox{word.Letter.Group, word.Letter.TopicID}
+	if f.of[box] == nil {
+		f.of[box] = letters{}
+	}
+	of := f.of[box][word.Letter.Partition]
+	if of == nil {
+		of = partitionLetters{}
+		f.of[box][word.Letter.Partition] = of
+	}
+	if of[word.Letter.Offset] == 0 {
+		if f.kept >= f.limit {
+			return fmt.Errorf("%s holds more than %d letters; resolve them first", deadletters.Topic, f.limit)
+		}
+		f.kept++
+	}
+	of[word.Letter.Offset] = kindOf(&word)
+	return nil
 }
 
 func kindOf(w *deadletters.Word) letterKind {

@@ -13,12 +13,16 @@ type Run struct {
 	To        int64 `json:"to"`
 }
 
-// rounds cuts runs into pieces and gathers them, so that no round has more than limit offsets: memory is a round's.
+// rounds cuts runs into pieces and gathers them, so that no round has more than limit offsets, and no partition twice: memory is
+// a round's.
 func rounds(runs []Run, limit int64) [][]Run {
 	var all [][]Run
 	var round []Run
 	room := limit
 	for _, r := range runs {
+		if slices.ContainsFunc(round, func(other Run) bool { return other.Partition == r.Partition }) {
+			all, round, room = append(all, round), nil, limit
+		}
 		for r.From < r.To {
 			piece := Run{r.Partition, r.From, min(r.To, r.From+room)}
 			round, r.From, room = append(round, piece), piece.To, room-(piece.To-piece.From)

@@ -84,7 +84,7 @@ func TestJudgementIsThatOfPlainSets(t *testing.T) {
 				wanted.missing = appendOffset(wanted.missing, 3, offset)
 			}
 		}
-		got := judge(run, held, rows, letters)
+		got := judgementOf(run, held, rows, letters)
 		if got.rows != wanted.rows || got.letters != wanted.letters || !slices.Equal(got.missing, wanted.missing) ||
 			!slices.Equal(got.foreign, wanted.foreign) || !slices.Equal(got.beside, wanted.beside) {
 			t.Fatalf("%+v, want %+v", got, wanted)

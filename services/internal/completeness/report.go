@@ -48,6 +48,8 @@ type Report struct {
 	Faults  []Fault `json:"faults,omitempty"`
 	LeftOut int64   `json:"leftOut,omitempty"`
 	Views   []View  `json:"views,omitempty"`
+	// Error says why the product could not be verified, and what to do; the counts say nothing then.
+	Error string `json:"error,omitempty"`
 }
 
 // View is one resolution of a view beside what its product's table gives.
@@ -69,14 +71,14 @@ type Bucket struct {
 // maxFaults bounds what a report lists.
 const maxFaults = 1000
 
-// Sound says that nothing is lost, doubled, foreign or different.
+// Sound says that the product was verified, and that nothing is lost, doubled, foreign or different.
 func (r *Report) Sound() bool {
 	for _, v := range r.Views {
 		if v.Differing > 0 {
 			return false
 		}
 	}
-	return r.Lost == 0 && r.Duplicated == 0 && r.Foreign == 0
+	return r.Error == "" && r.Lost == 0 && r.Duplicated == 0 && r.Foreign == 0
 }
 
 func (r *Report) fault(kind string, run Run, sql string) {
@@ -89,6 +91,9 @@ func (r *Report) fault(kind string, run Run, sql string) {
 
 // Verdict is the report in one line.
 func (r *Report) Verdict() string {
+	if r.Error != "" {
+		return r.Topic + ": NOT VERIFIED: " + r.Error
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s records = %s rows + %s dead letters", r.Topic, grouped(r.Records), grouped(r.Rows), grouped(r.Letters))
 	also := func(n int64, sign, text string) {

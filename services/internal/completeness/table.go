@@ -26,6 +26,9 @@ func (v *verification) showRows(r Run) string {
 
 // ask hands every row of an answer to scan.
 func (v *verification) ask(ctx context.Context, query string, scan func(*sql.Rows) error) error {
+	if v.Settings != "" {
+		query += " SETTINGS " + v.Settings
+	}
 	rows, err := v.ClickHouse.Query(ctx, query)
 	if err != nil {
 		return err

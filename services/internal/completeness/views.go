@@ -19,9 +19,9 @@ type viewQuestion struct {
 	filled string
 	// keys are a bucket's group and time.
 	keys string
-	// column of the table that tells its rows' age, and how many days the view's time may be away from it.
+	// column of the table that tells its rows' age, and how far the view's time may be away from it.
 	column string
-	reach  int
+	reach  time.Duration
 	// since is the begin of the first bucket whose rows are all within every TTL.
 	since time.Time
 }
@@ -82,12 +82,12 @@ func (v *verification) sinceOf(view contract.View, r contract.Resolution) time.T
 // resolution compares day by day, so that memory is a day's.
 func (v *verification) resolution(ctx context.Context, q viewQuestion) error {
 	report := View{Name: q.tables.Reader}
-	days, err := v.days(ctx, q)
+	windows, err := v.windows(ctx, q)
 	if err != nil {
 		return err
 	}
-	for _, day := range days {
-		found, err := v.differing(ctx, q, day)
+	for _, part := range windows {
+		found, err := v.differing(ctx, q, part)
 		if err != nil {
 			return err
 		}
@@ -95,12 +95,12 @@ func (v *verification) resolution(ctx context.Context, q viewQuestion) error {
 		if len(found.keys) == 0 {
 			continue
 		}
-		pending, err := v.pendingBuckets(ctx, q, day)
+		pending, err := v.pendingBuckets(ctx, q, part)
 		if err != nil {
 			return err
 		}
 		// A replay brings a row whose offset was committed long ago: what differs has to differ again.
-		again, err := v.differing(ctx, q, day)
+		again, err := v.differing(ctx, q, part)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (v *verification) resolution(ctx context.Context, q viewQuestion) error {
 			case slices.Contains(found.keys, key):
 				report.Differing++
 				if len(report.Faults) < maxFaults {
-					report.Faults = append(report.Faults, Bucket{key, v.showBucket(q, day, key)})
+					report.Faults = append(report.Faults, Bucket{key, v.showBucket(q, part, key)})
 				}
 			}
 		}
@@ -121,32 +121,39 @@ func (v *verification) resolution(ctx context.Context, q viewQuestion) error {
 	return nil
 }
 
-// tableTime is the column that the table is cut up by, and from which the view's time is at most so many days away.
-func (v *verification) tableTime(view contract.View) (column string, days int) {
+// tableTime is the column that the table is cut up by, and from which the view's time is at most so far away.
+func (v *verification) tableTime(view contract.View) (column string, reach time.Duration) {
 	if view.Time.Else == "" {
 		return ddl.QuoteName(view.Time.Column), 0
 	}
-	return ddl.QuoteName(view.Time.Else), (view.Time.WithinHours + 23) / 24
+	return ddl.QuoteName(view.Time.Else), time.Duration(view.Time.WithinHours) * time.Hour
 }
 
-// days that the table or the view may have anything of, by the view's time.
-func (v *verification) days(ctx context.Context, q viewQuestion) (days []time.Time, err error) {
+// window of a view's time, from inclusive, to exclusive.
+type window struct{ from, to time.Time }
+
+// windows are the days that the table or the view may have anything of, by the view's time.
+func (v *verification) windows(ctx context.Context, q viewQuestion) (all []window, err error) {
+	if v.only != (window{}) {
+		return []window{v.only}, nil
+	}
+	days := int64((q.reach + 24*time.Hour - 1) / (24 * time.Hour))
 	query := fmt.Sprintf("SELECT DISTINCT day FROM (SELECT arrayJoin(arrayMap(d -> toDate(%s, 'UTC') + d, range(-%d, %d))) AS day FROM %s"+
 		" UNION ALL SELECT toDate(time, 'UTC') AS day FROM %s) WHERE day >= toDate('%s') ORDER BY day",
-		q.column, q.reach, q.reach+1, v.spec.Name(), q.tables.Target.Name(), q.since.Format(time.DateOnly))
+		q.column, days, days+1, v.spec.Name(), q.tables.Target.Name(), q.since.Format(time.DateOnly))
 	err = v.ask(ctx, query, func(rows *sql.Rows) error {
 		var day time.Time
 		err := rows.Scan(&day)
-		days = append(days, day)
+		all = append(all, window{day, day.AddDate(0, 0, 1)})
 		return err
 	})
-	return days, err
+	return all, err
 }
 
-// expected is what the view should show of a day, from the rows of the table that pass the condition.
-func (v *verification) expected(q viewQuestion, day time.Time, condition string) string {
+// expected is what the view should show of a window, from the rows of the table that pass the condition.
+func (v *verification) expected(q viewQuestion, w window, condition string) string {
 	source := fmt.Sprintf("SELECT * FROM %s WHERE %s >= toDateTime('%s', 'UTC') AND %s < toDateTime('%s', 'UTC')", v.spec.Name(),
-		q.column, day.AddDate(0, 0, -q.reach).Format(time.DateTime), q.column, day.AddDate(0, 0, q.reach+1).Format(time.DateTime))
+		q.column, w.from.Add(-q.reach).Format(time.DateTime), q.column, w.to.Add(q.reach).Format(time.DateTime))
 	if condition != "" {
 		source += " AND (" + condition + ")"
 	}
@@ -154,29 +161,29 @@ func (v *verification) expected(q viewQuestion, day time.Time, condition string)
 	return strings.Replace(q.tables.ReaderSelect, "FROM "+q.tables.Target.Name()+" AS s", "FROM ("+filled+") AS s", 1)
 }
 
-// within restricts to the buckets of a day that are judged.
-func (q viewQuestion) within(day time.Time) string {
-	from := day
+// within restricts to the buckets of a window that are judged.
+func (q viewQuestion) within(w window) string {
+	from := w.from
 	if q.since.After(from) {
 		from = q.since
 	}
-	return fmt.Sprintf("time >= toDateTime('%s', 'UTC') AND time < toDateTime('%s', 'UTC')", from.Format(time.DateTime), day.AddDate(0, 0, 1).Format(time.DateTime))
+	return fmt.Sprintf("time >= toDateTime('%s', 'UTC') AND time < toDateTime('%s', 'UTC')", from.Format(time.DateTime), w.to.Format(time.DateTime))
 }
 
-// difference of one day.
+// difference in one window.
 type difference struct {
 	buckets, differing int64
 	// keys are the first of those that differ.
 	keys []string
 }
 
-func (v *verification) differing(ctx context.Context, q viewQuestion, day time.Time) (difference, error) {
+func (v *verification) differing(ctx context.Context, q viewQuestion, part window) (difference, error) {
 	side := func(from string, number int) string {
-		return fmt.Sprintf("SELECT %s, sipHash64(toString(tuple(*))) AS shown, %d AS side FROM (%s) WHERE %s", q.keys, number, from, q.within(day))
+		return fmt.Sprintf("SELECT %s, sipHash64(toString(tuple(*))) AS shown, %d AS side FROM (%s) WHERE %s", q.keys, number, from, q.within(part))
 	}
 	query := fmt.Sprintf("SELECT count(), countIf(differs), groupArrayIf(%d)(key, differs) FROM (SELECT toString(tuple(%s)) AS key,"+
 		" count() != 2 OR uniqExact(shown) != 1 OR uniqExact(side) != 2 AS differs FROM (%s UNION ALL %s) GROUP BY %s)", maxFaults, q.keys,
-		side(v.expected(q, day, ""), 0), side(q.tables.ReaderSelect, 1), q.keys)
+		side(v.expected(q, part, ""), 0), side(q.tables.ReaderSelect, 1), q.keys)
 	var found difference
 	err := v.ask(ctx, query, func(rows *sql.Rows) error {
 		var buckets, differing uint64
@@ -188,7 +195,7 @@ func (v *verification) differing(ctx context.Context, q viewQuestion, day time.T
 }
 
 // pendingBuckets are those that hold rows which are not committed yet: the view may not have them.
-func (v *verification) pendingBuckets(ctx context.Context, q viewQuestion, day time.Time) (map[string]bool, error) {
+func (v *verification) pendingBuckets(ctx context.Context, q viewQuestion, part window) (map[string]bool, error) {
 	var known, later []string
 	for partition, committed := range v.committed {
 		known = append(known, fmt.Sprint(partition))
@@ -199,7 +206,7 @@ func (v *verification) pendingBuckets(ctx context.Context, q viewQuestion, day t
 		condition += " AND (_partition NOT IN (" + strings.Join(known, ", ") + ") OR " + strings.Join(later, " OR ") + ")"
 	}
 	found := map[string]bool{}
-	query := fmt.Sprintf("SELECT DISTINCT toString(tuple(%s)) FROM (%s)", q.keys, v.expected(q, day, condition))
+	query := fmt.Sprintf("SELECT DISTINCT toString(tuple(%s)) FROM (%s)", q.keys, v.expected(q, part, condition))
 	return found, v.ask(ctx, query, func(rows *sql.Rows) error {
 		var key string
 		err := rows.Scan(&key)
@@ -209,7 +216,7 @@ func (v *verification) pendingBuckets(ctx context.Context, q viewQuestion, day t
 }
 
 // showBucket writes the query that shows a bucket as the table gives it and as the view has it.
-func (v *verification) showBucket(q viewQuestion, day time.Time, key string) string {
+func (v *verification) showBucket(q viewQuestion, part window, key string) string {
 	only := fmt.Sprintf("WHERE toString(tuple(%s)) = %s", q.keys, ddl.QuoteString(key))
-	return fmt.Sprintf("SELECT 'table' AS of, * FROM (%s) %s UNION ALL SELECT 'view' AS of, * FROM (%s) %s", v.expected(q, day, ""), only, q.tables.ReaderSelect, only)
+	return fmt.Sprintf("SELECT 'table' AS of, * FROM (%s) %s UNION ALL SELECT 'view' AS of, * FROM (%s) %s", v.expected(q, part, ""), only, q.tables.ReaderSelect, only)
 }

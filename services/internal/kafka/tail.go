@@ -12,6 +12,9 @@ const describeEvery = time.Minute
 // Tail reads a topic from its beginning on without a group, each time what has come since the last. It is not safe for
 // concurrent use.
 type Tail struct {
+	// AheadKBytes bounds what is fetched ahead, in KiB; 0 for the default.
+	AheadKBytes int
+
 	client ClientConfig
 	admin  *Admin
 	topic  string
@@ -46,7 +49,7 @@ func (t *Tail) CatchUp(ctx context.Context, anew func(), read func(Record) error
 	for tp, r := range held {
 		ranges[tp] = OffsetRange{Earliest: max(r.Earliest, t.next[tp]), Latest: r.Latest}
 	}
-	err = ReadRanges(ctx, t.client, ranges, func(r Record) error {
+	err = ReadRangesAhead(ctx, t.client, t.AheadKBytes, ranges, func(r Record) error {
 		if err := read(r); err != nil {
 			return err
 		}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A running writer says by its metrics what a hand did to its table, and that it was mended; a bucket of a view besides.
+func TestARunningWriterProvesItsTable(t *testing.T) {
+	onEachStack(t, provesItsTable, "raw-trades")
+}
+
+func provesItsTable(t *testing.T, s *stack) {
+	targets := s.candles()
+	w, _ := s.start(Config{VerifyInterval: 100 * time.Millisecond})
+	m := w.verifier.metrics
+	value := func(g *prometheus.GaugeVec, labels ...string) float64 {
+		return testutil.ToFloat64(g.WithLabelValues(append([]string{"raw-trades"}, labels...)...))
+	}
+	standing := func() string {
+		return fmt.Sprintf("missing=%v duplicated=%v foreign=%v", value(m.missing), value(m.duplicated), value(m.foreign))
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s, %v verified, %v rounds failed", standing(), testutil.ToFloat64(m.verified.WithLabelValues("raw-trades")), testutil.ToFloat64(m.failures.WithLabelValues("raw-trades")))
+		}
+	}()
+	expect := func(what, want string) {
+		t.Helper()
+		s.await(what, func() bool { return standing() == want })
+	}
+	s.trades(0, 500)
+	s.flush()
+	s.awaitRows("raw_trades", 500)
+	sound := "missing=0 duplicated=0 foreign=0"
+	s.await("every trade to be verified", func() bool {
+		return testutil.ToFloat64(m.verified.WithLabelValues("raw-trades")) >= 500 && value(m.unverified) == 0 && value(m.lastSound) > 0
+	})
+	expect("what the writer did", sound)
+
+	differing := func() string {
+		return fmt.Sprint(value(m.differing, "candles_1s"), value(m.differing, "candles_1m"), value(m.differing, "candles_1h"))
+	}
+	s.await("the views to be compared", func() bool { return testutil.CollectAndCount(m.differing) == len(targets) })
+	s.await("candles that are the trades'", func() bool { return differing() == "0 0 0" })
+	s.exec("INSERT INTO candles_1h_states (venue, symbol, time, volume) VALUES ('binance', 'S001-USDT', toStartOfHour(now('UTC')), 1)")
+	s.await("a bucket that a hand changed", func() bool { return differing() == "0 0 1" })
+
+	one := "_partition = 1 AND _offset = (SELECT min(_offset) FROM raw_trades WHERE _partition = 1)"
+	s.exec("CREATE TABLE kept ENGINE = Memory AS SELECT * FROM raw_trades WHERE " + one)
+	s.exec("DELETE FROM raw_trades WHERE " + one + " SETTINGS lightweight_deletes_sync = 2")
+	expect("a row that a hand deleted", "missing=1 duplicated=0 foreign=0")
+	s.exec("INSERT INTO raw_trades SELECT * FROM kept SETTINGS insert_deduplicate = 0")
+	expect("the row put back", sound)
+	s.exec("INSERT INTO raw_trades SELECT * FROM kept SETTINGS insert_deduplicate = 0")
+	expect("a row inserted twice", "missing=0 duplicated=1 foreign=0")
+
+}
+
+func (s *stack) exec(statement string) {
+	s.t.Helper()
+	if err := s.client.Exec(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
+}
