@@ -206,6 +206,16 @@ func (c *campaign) do(ctx context.Context, f fault) {
 		c.fillDisk(ctx, f.For)
 	case clockJump:
 		c.jump(ctx, writer, f)
+	case cutBroker:
+		c.wire.cut(f.Draw%3 > 0)
+	case slowBroker:
+		end := c.wire.slow()
+		sleep(ctx, f.For)
+		end()
+	case blackHole:
+		end := c.wire.swallow([][]int{{requests}, {answers}, {requests, answers}}[f.Draw%3]...)
+		sleep(ctx, f.For)
+		end()
 	default:
 		end := c.sink.during(f.Kind)
 		sleep(ctx, f.For)

@@ -32,6 +32,7 @@ const maxShown = 5
 func (c *campaign) prove(ctx context.Context) (*result, error) {
 	r := &result{seed: c.seed, faults: c.faults, dir: c.dir}
 	c.sink.settle()
+	c.wire.settle()
 	c.say("every insert that was struck has come to its end")
 	flushing, cancel := context.WithTimeout(ctx, healing)
 	err := c.traffic.flush(flushing)

@@ -22,19 +22,22 @@ const (
 	stopBroker     kind = "stop-broker"
 	killRegistry   kind = "kill-registry"
 	stopRegistry   kind = "stop-registry"
-	rebalanceStorm kind = "rebalance-storm" // a writer without a name joins and is killed, several times
-	joinWriter     kind = "join-writer"     // a writer joins for a while and drains
-	slowInserts    kind = "slow-inserts"    // each arrives up to two seconds late
-	failingInserts kind = "failing-inserts" // ClickHouse's error codes, without the insert
-	falseErrors    kind = "false-errors"    // the insert takes place, and is answered by an error
-	lostRequests   kind = "lost-requests"   // the connection ends before ClickHouse has seen anything
-	lostAcks       kind = "lost-acks"       // the insert takes place, and the connection ends without an answer
-	cutInserts     kind = "cut-inserts"     // the connection ends while the insert is under way
-	lateInserts    kind = "late-inserts"    // the connection ends at once, and the insert arrives seconds later
-	doubledInserts kind = "doubled-inserts" // arrives twice at the same time
-	schemaChange   kind = "schema-change"   // a new version, with a column, in the middle of the traffic; once at most
-	fullDisk       kind = "full-disk"       // ClickHouse's disk, a small tmpfs
-	clockJump      kind = "clock-jump"      // a writer's, by up to an hour either way, and back; the writer goes on, or is started again in between
+	rebalanceStorm kind = "rebalance-storm"   // a writer without a name joins and is killed, several times
+	joinWriter     kind = "join-writer"       // a writer joins for a while and drains
+	slowInserts    kind = "slow-inserts"      // each arrives up to two seconds late
+	failingInserts kind = "failing-inserts"   // ClickHouse's error codes, without the insert
+	falseErrors    kind = "false-errors"      // the insert takes place, and is answered by an error
+	lostRequests   kind = "lost-requests"     // the connection ends before ClickHouse has seen anything
+	lostAcks       kind = "lost-acks"         // the insert takes place, and the connection ends without an answer
+	cutInserts     kind = "cut-inserts"       // the connection ends while the insert is under way
+	lateInserts    kind = "late-inserts"      // the connection ends at once, and the insert arrives seconds later
+	doubledInserts kind = "doubled-inserts"   // arrives twice at the same time
+	schemaChange   kind = "schema-change"     // a new version, with a column, in the middle of the traffic; once at most
+	fullDisk       kind = "full-disk"         // ClickHouse's disk, a small tmpfs
+	cutBroker      kind = "cut-broker"        // every connection of a writer with the broker ends, at once or when a transaction was just ended
+	slowBroker     kind = "slow-broker"       // each message is up to 200 ms late
+	blackHole      kind = "black-hole-broker" // requests, answers or both vanish, and the connections end after that
+	clockJump      kind = "clock-jump"        // a writer's, by up to an hour either way, and back; the writer goes on, or is started again in between
 )
 
 // weights say how often each kind is drawn.
@@ -42,6 +45,7 @@ var weights = map[kind]int{
 	killWriter: 5, stopWriter: 4, killClickHouse: 1, killInInsert: 2, powerLoss: 2, stopClickHouse: 2, killBroker: 1, stopBroker: 2,
 	killRegistry: 1, stopRegistry: 1, rebalanceStorm: 2, joinWriter: 2, slowInserts: 2, failingInserts: 2, falseErrors: 2, lostRequests: 1,
 	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1, clockJump: 3,
+	cutBroker: 3, slowBroker: 1, blackHole: 2,
 }
 
 // allKinds in an order that does not change, which the draws rest on.
@@ -138,7 +142,7 @@ func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 func lasts(k kind, random *rand.Rand) time.Duration {
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
 	switch k {
-	case killWriter, killClickHouse, killInInsert, powerLoss, killBroker, killRegistry, schemaChange:
+	case killWriter, killClickHouse, killInInsert, powerLoss, killBroker, killRegistry, schemaChange, cutBroker:
 		return 0
 	case stopWriter:
 		if random.IntN(3) == 0 {

@@ -47,6 +47,7 @@ type world struct {
 	clickhouse *clickhouse.Client
 	topicID    [16]byte
 	sink       *sink
+	wire       *wire
 	disk       string // where a small disk is mounted; empty for none
 }
 
@@ -87,6 +88,9 @@ func build(ctx context.Context, config config, seed uint64, plan schedule) (w *w
 		return w, err
 	}
 	if w.sink, err = newSink(addresses.ClickHouse, seed, !plan.View); err != nil {
+		return w, err
+	}
+	if w.wire, err = newWire(addresses.Kafka, seed); err != nil {
 		return w, err
 	}
 	return w, w.fill(ctx, plan)
@@ -164,7 +168,7 @@ const minutesQuery = "SELECT symbol, toStartOfMinute(toDateTime(received_at)) AS
 // of its group each time.
 func (w *world) launch(ctx context.Context, name, instance string) error {
 	environment := []string{
-		"CLICKHOUSE_URL=" + w.sink.url, "WRITER_TOPICS=" + topic, "WRITER_INSTANCE_ID=" + instance, "WRITER_FLUSH_INTERVAL=50ms",
+		"CLICKHOUSE_URL=" + w.sink.url, "KAFKA_BOOTSTRAP_SERVERS=" + w.wire.address(), "WRITER_TOPICS=" + topic, "WRITER_INSTANCE_ID=" + instance, "WRITER_FLUSH_INTERVAL=50ms",
 		"WRITER_UNKNOWN_SCHEMA_WAIT=2s", "WRITER_ACCEPT_DEAD_LETTERS=" + topic, "CLICKHOUSE_TIMEOUT=15s", "DRAIN_TIMEOUT=20s",
 		clockVariable + "=" + w.clock(name),
 	}
@@ -244,6 +248,9 @@ func (w *world) close() error {
 	}
 	if w.sink != nil {
 		w.sink.close()
+	}
+	if w.wire != nil {
+		w.wire.close()
 	}
 	if w.clickhouse != nil {
 		_ = w.clickhouse.Close()
