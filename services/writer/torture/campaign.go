@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
 )
 
@@ -206,6 +207,8 @@ func (c *campaign) do(ctx context.Context, f fault) {
 		c.fillDisk(ctx, f.For)
 	case clockJump:
 		c.jump(ctx, writer, f)
+	case recreateTopic:
+		c.recreate(ctx)
 	case cutBroker:
 		c.wire.cut(f.Draw%3 > 0)
 	case slowBroker:
@@ -294,6 +297,46 @@ func again(ctx context.Context, try func() error) error {
 			return err
 		}
 	}
+}
+
+// recreate deletes the topic and makes it again. Of the old one's records those that are not in the table yet are gone.
+func (c *campaign) recreate(ctx context.Context) {
+	old := c.topicID
+	err := c.traffic.renew(ctx, func() error {
+		if err := again(ctx, func() error { return c.deleted(ctx) }); err != nil {
+			return err
+		}
+		return again(ctx, func() error {
+			if err := c.admin.Create(ctx, []kafka.NewTopic{c.topic}); err != nil && !kafka.TopicAlreadyExists(err) {
+				return err
+			}
+			id, err := c.admin.TopicID(ctx, topic)
+			if err == nil {
+				c.topicID, c.oldID = id, old
+			}
+			return err
+		})
+	})
+	if err != nil {
+		c.say("the topic is not made again: %v", err)
+		return
+	}
+	c.say("the topic is made again: %s is now %s", uuidText(old), uuidText(c.topicID))
+}
+
+// deleted deletes the topic and fails for as long as it is there.
+func (c *campaign) deleted(ctx context.Context) error {
+	if err := c.admin.Delete(ctx, topic); err != nil {
+		return err
+	}
+	_, err := c.admin.TopicID(ctx, topic)
+	switch {
+	case err == nil:
+		return errors.New("the deleted topic is still there")
+	case errors.Is(err, kafka.ErrUnknownTopic):
+		return nil
+	}
+	return err
 }
 
 // jump sets a writer's clock wrong for a while. Once in four times the writer is killed meanwhile, and has to begin by the wrong clock.

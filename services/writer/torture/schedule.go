@@ -33,6 +33,7 @@ const (
 	lateInserts    kind = "late-inserts"      // the connection ends at once, and the insert arrives seconds later
 	doubledInserts kind = "doubled-inserts"   // arrives twice at the same time
 	schemaChange   kind = "schema-change"     // a new version, with a column, in the middle of the traffic; once at most
+	recreateTopic  kind = "recreate-topic"    // deleted and made again in the middle of the traffic; once at most
 	fullDisk       kind = "full-disk"         // ClickHouse's disk, a small tmpfs
 	cutBroker      kind = "cut-broker"        // every connection of a writer with the broker ends, at once or when a transaction was just ended
 	slowBroker     kind = "slow-broker"       // each message is up to 200 ms late
@@ -45,7 +46,7 @@ var weights = map[kind]int{
 	killWriter: 5, stopWriter: 4, killClickHouse: 1, killInInsert: 2, powerLoss: 2, stopClickHouse: 2, killBroker: 1, stopBroker: 2,
 	killRegistry: 1, stopRegistry: 1, rebalanceStorm: 2, joinWriter: 2, slowInserts: 2, failingInserts: 2, falseErrors: 2, lostRequests: 1,
 	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1, clockJump: 3,
-	cutBroker: 3, slowBroker: 1, blackHole: 2,
+	cutBroker: 3, slowBroker: 1, blackHole: 2, recreateTopic: 1,
 }
 
 // allKinds in an order that does not change, which the draws rest on.
@@ -120,7 +121,7 @@ func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 			urn = append(urn, k)
 		}
 	}
-	changed := false
+	once := map[kind]bool{schemaChange: true, recreateTopic: true}
 	for at := 500 * time.Millisecond; len(urn) > 0; {
 		at += time.Duration(random.ExpFloat64() * float64(meanBetween))
 		if at >= length {
@@ -128,10 +129,11 @@ func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 		}
 		f := fault{At: at, Kind: urn[random.IntN(len(urn))], Draw: random.Uint32()}
 		f.For = lasts(f.Kind, random)
-		if f.Kind == schemaChange && changed {
+		if may, rare := once[f.Kind]; rare && !may {
 			continue
+		} else if rare {
+			once[f.Kind] = false
 		}
-		changed = changed || f.Kind == schemaChange
 		s.SmallDisk = s.SmallDisk || f.Kind == fullDisk
 		s.Faults = append(s.Faults, f)
 	}
@@ -142,7 +144,7 @@ func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 func lasts(k kind, random *rand.Rand) time.Duration {
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
 	switch k {
-	case killWriter, killClickHouse, killInInsert, powerLoss, killBroker, killRegistry, schemaChange, cutBroker:
+	case killWriter, killClickHouse, killInInsert, powerLoss, killBroker, killRegistry, schemaChange, cutBroker, recreateTopic:
 		return 0
 	case stopWriter:
 		if random.IntN(3) == 0 {

@@ -20,6 +20,8 @@ import (
 type sent struct {
 	// bad records belong into dead letters; noted ones have the field of the schema's second version.
 	bad, noted bool
+	// old ones were sent before the topic was made again.
+	old bool
 	// acknowledged at place.
 	acknowledged bool
 	place        place
@@ -33,6 +35,8 @@ type place struct {
 
 // traffic produces records all the time and remembers each. A record's number is its key and its trade's id.
 type traffic struct {
+	client     kafka.ClientConfig
+	gate       sync.Mutex // held while records are made, and while the topic is made again
 	producer   *kafka.Producer
 	partitions int
 	poisoned   int
@@ -51,11 +55,39 @@ type traffic struct {
 const unknownID = 1_000_004_711
 
 func newTraffic(client kafka.ClientConfig, seed uint64, poisoned, partitions, rate, schema int) (*traffic, error) {
-	t := &traffic{partitions: partitions, poisoned: poisoned, random: rand.New(rand.NewPCG(seed, 11)), rate: rate, schemas: [2]int{schema, 0}, day: time.Now().UTC().Truncate(24 * time.Hour)}
-	var err error
-	t.producer, err = kafka.NewProducer(client, kafka.ProducerConfig{ProducerName: "torture@0", OnDelivery: t.delivered}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	return t, err
+	t := &traffic{client: client, partitions: partitions, poisoned: poisoned, random: rand.New(rand.NewPCG(seed, 11)), rate: rate, schemas: [2]int{schema, 0}, day: time.Now().UTC().Truncate(24 * time.Hour)}
+	return t, t.connect()
 }
+
+func (t *traffic) connect() (err error) {
+	t.producer, err = kafka.NewProducer(t.client, kafka.ProducerConfig{ProducerName: "torture@0", OnDelivery: t.delivered}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return err
+}
+
+// renew has the topic made again while nothing is under way into it.
+func (t *traffic) renew(ctx context.Context, again func() error) error {
+	t.gate.Lock()
+	defer t.gate.Unlock()
+	flushing, cancel := context.WithTimeout(ctx, renewPatience)
+	defer cancel()
+	if err := t.producer.Flush(flushing); err != nil {
+		return err
+	}
+	if err := again(); err != nil {
+		return err
+	}
+	// A producer numbers its records a partition; the new ones begin anew.
+	t.producer.Close()
+	t.mutex.Lock()
+	for i := range t.records {
+		t.records[i].old = true
+	}
+	t.mutex.Unlock()
+	return t.connect()
+}
+
+// renewPatience is how long the records under way are waited for before the topic is made again.
+const renewPatience = 30 * time.Second
 
 func (t *traffic) delivered(d kafka.Delivery) {
 	if d.Err != nil {
@@ -86,9 +118,15 @@ func (t *traffic) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		// What a full queue refuses is not made later: a stopped broker must not be followed by a flood.
-		for due := int(time.Since(began).Seconds() * float64(t.rate)); made < due; made++ {
+		t.gate.Lock()
+		due := int(time.Since(began).Seconds() * float64(t.rate))
+		if due-made > t.rate {
+			made = due // Nor the time in which the topic was made again.
+		}
+		for ; made < due; made++ {
 			t.one()
 		}
+		t.gate.Unlock()
 	}
 }
 

@@ -46,6 +46,8 @@ type world struct {
 	registry   *registry.Client
 	clickhouse *clickhouse.Client
 	topicID    [16]byte
+	oldID      [16]byte // of the topic that was there before; zero for none
+	topic      kafka.NewTopic
 	sink       *sink
 	wire       *wire
 	disk       string // where a small disk is mounted; empty for none
@@ -116,10 +118,12 @@ func (w *world) fill(ctx context.Context, plan schedule) error {
 		if name != topic && name != deadletters.Topic {
 			continue
 		}
-		if err := w.admin.Create(ctx, []kafka.NewTopic{{Name: name, Partitions: partitions, Replication: 1, Configs: map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}}}); err != nil {
+		made := kafka.NewTopic{Name: name, Partitions: partitions, Replication: 1, Configs: map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}}
+		if err := w.admin.Create(ctx, []kafka.NewTopic{made}); err != nil {
 			return err
 		}
 		if name == topic {
+			w.topic = made
 			if err := w.createTable(ctx, c, plan); err != nil {
 				return err
 			}
