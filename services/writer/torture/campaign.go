@@ -39,7 +39,7 @@ type result struct {
 	lost, duplicated                   int
 	anomalies                          []string
 	dir                                string
-	inserts                            int
+	inserts, fetches                   int
 	struck                             map[kind]int
 	rows, letters, buckets, unanswered int
 	healed                             time.Duration // from the last fault's end to lag 0

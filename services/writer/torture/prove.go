@@ -81,6 +81,9 @@ func (c *campaign) prove(ctx context.Context) (*result, error) {
 	c.sink.mutex.Lock()
 	r.inserts, r.struck = c.sink.passed, c.sink.counts
 	c.sink.mutex.Unlock()
+	c.wire.mutex.Lock()
+	r.fetches = c.wire.asked
+	c.wire.mutex.Unlock()
 	return r, nil
 }
 

@@ -21,6 +21,7 @@ func TestAFewFaults(t *testing.T) {
 		{At: 800 * time.Millisecond, For: time.Second, Kind: lateInserts},
 		{At: 1000 * time.Millisecond, For: time.Second, Kind: clockJump, Draw: 0xf7fff9},
 		{At: 1200 * time.Millisecond, Kind: killWriter},
+		{At: 1300 * time.Millisecond, Kind: cutBroker, Draw: 1},
 		{At: 1500 * time.Millisecond, For: time.Second, Kind: doubledInserts},
 		{At: 2000 * time.Millisecond, Kind: killInInsert, Draw: 10},
 		{At: 2500 * time.Millisecond, For: 300 * time.Millisecond, Kind: falseErrors},
@@ -29,7 +30,7 @@ func TestAFewFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.rows == 0 || r.buckets == 0 || r.inserts == 0 || r.faults != len(plan.Faults) {
+	if r.rows == 0 || r.buckets == 0 || r.inserts == 0 || r.fetches == 0 || r.faults != len(plan.Faults) {
 		t.Errorf("little was done: %+v", r)
 	}
 	for _, a := range r.anomalies {

@@ -27,6 +27,7 @@ type wire struct {
 	active map[kind]int
 	holes  [2]int // how many black holes swallow requests, and answers
 	links  map[*link]bool
+	asked  int  // fetches that writers asked for: they do not go round it
 	atEnd  bool // the next end of a transaction is passed on, and its answer is not
 	closed bool // nothing is struck any more
 }
@@ -188,6 +189,9 @@ func (w *wire) fate(direction int, key int16) (late time.Duration, vanishes, las
 	defer w.mutex.Unlock()
 	if w.active[slowBroker] > 0 {
 		late = time.Duration(w.random.Int64N(int64(slowest)))
+	}
+	if direction == requests && key == kmsg.Fetch.Int16() {
+		w.asked++
 	}
 	if last = w.atEnd && direction == requests && key == kmsg.EndTxn.Int16(); last {
 		w.atEnd = false
