@@ -83,6 +83,10 @@ func New(config Config, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := forgetCommits(config.DataDir); err != nil {
+		unlock(lock)
+		return nil, fmt.Errorf("starting the broker in %s: %w", config.DataDir, err)
+	}
 	cluster, err := kfake.NewCluster(config.options(host, port, log)...)
 	if err != nil {
 		unlock(lock)

@@ -59,20 +59,23 @@ func cutTornEntry(path string) (cut int, err error) {
 // indexEntry is the size in bytes of a batch's entry in the index of a segment (kfake's persist.go).
 const indexEntry = 15
 
+// entryHeader is the length and the checksum before an entry of a state log, in bytes.
+const entryHeader = 8
+
 // wholeLogEntries is the length of a state log's whole entries. An entry is, little-endian, the length of what follows the checksum
 // (4 bytes), a CRC-32C of that (4 bytes), and what is of that length (kfake's persist.go).
 func wholeLogEntries(raw []byte) (end int) {
-	const header, leastBody = 8, 2
-	for len(raw)-end >= header+leastBody {
+	const leastBody = 2
+	for len(raw)-end >= entryHeader+leastBody {
 		length := int64(binary.LittleEndian.Uint32(raw[end:]))
-		if length < leastBody || length > int64(len(raw)-end-header) {
+		if length < leastBody || length > int64(len(raw)-end-entryHeader) {
 			break
 		}
-		body := raw[end+header : end+header+int(length)]
+		body := raw[end+entryHeader : end+entryHeader+int(length)]
 		if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(raw[end+4:]) {
 			break
 		}
-		end += header + len(body)
+		end += entryHeader + len(body)
 	}
 	return end
 }
