@@ -47,6 +47,10 @@ chaos: build ## Kill loader, parser and writer in turn under load, then prove it
 verify: build ## Prove that the tables and views of what runs hold what its topics hold: TOPIC=raw-trades
 	@bin/streamforge verify $(TOPIC)
 
+.PHONY: manifest
+manifest: build ## Write what a table holds by day and group, or check it: TOPIC=raw-trades [DAY=2026-11-22] [OUT=file] | CHECK=file
+	@bin/streamforge manifest $(if $(CHECK),check $(CHECK),write $(or $(TOPIC),$(error say of which topic: make manifest TOPIC=raw-trades)) $(if $(DAY),--day=$(DAY)) $(if $(OUT),--out=$(OUT)))
+
 .PHONY: torture-writer
 torture-writer: build ## Random faults from a seed around the writer, then the proof: SEED=1 SEEDS=1 MINUTES=0.167 STACK=apache ONLY=power-loss
 	@bin/streamforge install --stack $(STACK)

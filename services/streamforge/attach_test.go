@@ -42,6 +42,7 @@ func TestAttachingToARunningPlatform(t *testing.T) {
 			t.Run("go", func(t *testing.T) { newGoConsumer(t, s, tree) })
 			t.Run("python", func(t *testing.T) { newPythonConsumer(t, s, tree) })
 		})
+		t.Run("verify", func(t *testing.T) { whatAHandDidEndsWithAStatus(t, s) })
 	})
 }
 

@@ -25,6 +25,7 @@ type commandLine struct {
 	Trace       traceCommand       `cmd:"" help:"Lead a row back to its record and to the venue's own bytes."`
 	DeadLetters deadLettersCommand `cmd:"" name:"dead-letters" help:"What could not be processed: list, show, replay, discard."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that the tables and views hold what the topics hold, offset by offset; changes nothing."`
+	Manifest    manifestCommand    `cmd:"" help:"What tables hold of a day and group, written down and checked later."`
 	Pause       pauseCommand       `cmd:"" help:"Ask the writers to pause a topic: what is planned goes into its table, nothing after it. Without a topic: what is paused."`
 	Resume      resumeCommand      `cmd:"" help:"Ask the writers to go on with a topic."`
 	Plan        planCommand        `cmd:"" help:"Show what apply would change."`

@@ -58,7 +58,6 @@ func provesItsTable(t *testing.T, s *stack) {
 	expect("the row put back", sound)
 	s.exec("INSERT INTO raw_trades SELECT * FROM kept SETTINGS insert_deduplicate = 0")
 	expect("a row inserted twice", "missing=0 duplicated=1 foreign=0")
-
 }
 
 func (s *stack) exec(statement string) {

@@ -120,15 +120,8 @@ func (v *verification) begin(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("topic %s: %w; create it with `streamforge apply`", name, kafka.ErrUnknownTopic)
 	}
-	if v.spec, err = ddl.SpecOf(v.Contract, v.ClickHouse.Database()); err != nil {
+	if err := v.table(ctx); err != nil {
 		return err
-	}
-	table, err := v.ClickHouse.Table(ctx, v.spec.Database, v.spec.Table)
-	if err != nil {
-		return err
-	}
-	if !table.Exists {
-		return fmt.Errorf("table %s does not exist at %s; create it with `streamforge apply`", v.spec.Name(), v.ClickHouse.Address())
 	}
 	v.topic, v.compacted = topic, strings.Contains(topic.Configs["cleanup.policy"], "compact")
 	v.report = Report{Topic: name, Table: v.spec.Table, TopicID: uuid.UUID(topic.ID).String()}
@@ -144,6 +137,18 @@ func (v *verification) begin(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// table finds the product's table.
+func (v *verification) table(ctx context.Context) (err error) {
+	if v.spec, err = ddl.SpecOf(v.Contract, v.ClickHouse.Database()); err != nil {
+		return err
+	}
+	table, err := v.ClickHouse.Table(ctx, v.spec.Database, v.spec.Table)
+	if err == nil && !table.Exists {
+		err = fmt.Errorf("table %s does not exist at %s; create it with `streamforge apply`", v.spec.Name(), v.ClickHouse.Address())
+	}
+	return err
 }
 
 func (v *verification) compare(ctx context.Context) error {

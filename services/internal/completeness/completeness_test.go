@@ -359,3 +359,49 @@ func (b *bench) anew() {
 		t.Errorf("counts %+v", r)
 	}
 }
+
+// What was written down of a day is found to be the same, whatever was inserted anew or merged, until a row is another: then
+// exactly its group is told.
+func TestAManifestTellsTheGroupThatIsAnother(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	good := map[int32][]int64{0: {5, 6, 7}, 1: {1, 2, 9}, 2: {100}}
+	b.undo(good)
+	m := must[*completeness.Manifest](t)(completeness.NewManifest(t.Context(), b.deps, b.product))
+	day := today.Format(time.DateOnly)
+	if days := must[[]string](t)(m.Days(t.Context())); !slices.Equal(days, []string{day}) {
+		t.Fatalf("days %v, want %s", days, day)
+	}
+	head := must[completeness.ManifestHead](t)(m.Head([]string{day}))
+	if !slices.Equal(head.GroupBy, []string{"venue", "symbol"}) || slices.Contains(head.Columns, "_offset") || !slices.Contains(head.Columns, "frame.offset") {
+		t.Errorf("head %+v", head)
+	}
+	written := must[[]completeness.ManifestLine](t)(m.Lines(t.Context(), head, day))
+	if len(written) != 3 || written[1].Rows != 3 || !slices.Equal(written[1].Group, []string{"v", "S1"}) || len(written[1].Hash) != 32 ||
+		written[1].Offsets[0] != (completeness.ManifestOffsets{TopicID: uuid.UUID(b.id).String(), Partition: 1, First: 1, Last: 9}) {
+		t.Fatalf("%+v", written)
+	}
+	expect := func(what string, groups ...string) {
+		t.Helper()
+		var got []string
+		for _, f := range must[[]completeness.ManifestFault](t)(m.Check(t.Context(), head, day, written)) {
+			got = append(got, strings.Join(f.Group, "/")+": "+f.What[:strings.Index(f.What, " ")])
+			b.sql(f.SQL)
+		}
+		if !slices.Equal(got, groups) {
+			t.Errorf("%s: %q, want %q", what, got, groups)
+		}
+	}
+	expect("what was written")
+	b.undo(map[int32][]int64{0: {7, 5}, 1: {9, 2, 1}, 2: {100}})
+	b.insert(b.id, 0, 6)
+	expect("the same rows in another order and in other parts")
+	b.sql("ALTER TABLE raw_trades ADD COLUMN added String DEFAULT 'x'")
+	expect("a column added")
+	b.sql("ALTER TABLE raw_trades UPDATE price = 7 WHERE _partition = 1 AND _offset = 2 SETTINGS mutations_sync = 2")
+	expect("a value changed", "v/S1: hash")
+	b.undo(map[int32][]int64{0: {5, 6, 7}, 1: {1, 2, 9}, 3: {1}})
+	expect("a group gone and one come", "v/S2: rows", "v/S3: rows")
+	b.undo(map[int32][]int64{0: {5, 6, 7, 7}, 1: {1, 9}, 2: {100}})
+	expect("a row twice and a row lost", "v/S0: rows", "v/S1: rows")
+}
