@@ -34,11 +34,12 @@ func provesItsTable(t *testing.T, s *stack) {
 		s.await(what, func() bool { return standing() == want })
 	}
 	s.trades(0, 500)
+	s.produce("raw-trades", "S000-USDT", []byte("no wire format")) // A dead letter, and nothing that is missing.
 	s.flush()
 	s.awaitRows("raw_trades", 500)
 	sound := "missing=0 duplicated=0 foreign=0"
 	s.await("every trade to be verified", func() bool {
-		return testutil.ToFloat64(m.verified.WithLabelValues("raw-trades")) >= 500 && value(m.unverified) == 0 && value(m.lastSound) > 0
+		return testutil.ToFloat64(m.verified.WithLabelValues("raw-trades")) >= 501 && value(m.unverified) == 0 && value(m.lastSound) > 0
 	})
 	expect("what the writer did", sound)
 
