@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -38,7 +39,7 @@ const (
 	// down by more.
 	verifyFresh = 1_000_000
 	// verifyRound bounds the offsets that are held together, a bit each, and verifyAhead what is fetched ahead, in KiB.
-	verifyRound, verifyAhead = 250_000, 2048
+	verifyRound, verifyAhead = 250_000, 1024
 	// verifyLetters bounds what is remembered of dead letters.
 	verifyLetters = 100_000
 	// verifyViewsEvery is how many rounds go by between two looks at the views.
@@ -103,10 +104,14 @@ func (v *verifier) guarded(ctx context.Context, look func(context.Context) error
 // verify makes one round of a product, and says what stands.
 func (v *verifier) verify(ctx context.Context, watch *completeness.Watch, p *product, views bool) error {
 	found, behind, err := watch.Round(ctx, p.topic, p.owned.has)
+	m := v.metrics
+	if errors.Is(err, completeness.ErrCatchingUp) {
+		m.unverified.WithLabelValues(p.topic).Set(float64(behind))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	m := v.metrics
 	m.verified.WithLabelValues(p.topic).Add(float64(max(0, found.Records)))
 	m.unverified.WithLabelValues(p.topic).Set(float64(behind))
 	m.missing.WithLabelValues(p.topic).Set(float64(found.Lost))

@@ -3,6 +3,7 @@ package completeness
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,10 +38,15 @@ type watched struct {
 const (
 	// againShare is one over the share of old offsets, beside the fresh ones.
 	againShare = 20
+	// catchingUpShare is one over the share of a round's fresh offsets that may wait for the writer.
+	catchingUpShare = 10
 	// faultyWindow is the size of the windows, in offsets, in which faults are remembered, maxFaulty how many are. When there are
 	// more, the watch goes no further until they are mended.
 	faultyWindow, maxFaulty = 4096, 64
 )
+
+// ErrCatchingUp says that nothing was judged, because the writer is far behind: it needs memory and processor itself.
+var ErrCatchingUp = errors.New("the writer is catching up")
 
 // NewWatch makes a Watch; nothing connects before Round.
 func NewWatch(config WatchConfig, deps Deps, products []Product) *Watch {
@@ -55,7 +61,7 @@ func NewWatch(config WatchConfig, deps Deps, products []Product) *Watch {
 
 // Round judges what has been committed since the last round in the partitions that are owned, a part of what is older, and what was
 // found wrong. Of a partition that it sees for the first time it begins as far back as a round reaches. behind are the committed
-// offsets that have to wait for the next rounds.
+// offsets that have to wait for the next rounds. ErrCatchingUp is for all of them to wait.
 func (w *Watch) Round(ctx context.Context, topic string, owned func(partition int32) bool) (report Report, behind int64, err error) {
 	p := w.products[topic]
 	v := newVerification(w.deps, p.Product, w.letters)
@@ -80,6 +86,13 @@ func (w *Watch) Round(ctx context.Context, topic string, owned func(partition in
 		}
 	}
 	chosen := p.choose(judged)
+	var waiting int64
+	for _, r := range judged {
+		waiting += max(0, held[v.partition(r)].Latest-r.To)
+	}
+	if waiting > p.Fresh/catchingUpShare {
+		return v.report, chosen.behind + chosen.fresh, ErrCatchingUp
+	}
 	if err := v.judge(ctx, chosen.runs, nil); err != nil {
 		return v.report, chosen.behind, err
 	}
@@ -91,7 +104,8 @@ func (w *Watch) Round(ctx context.Context, topic string, owned func(partition in
 type choice struct {
 	runs, faulty []Run
 	next, again  map[int32]int64
-	behind       int64
+	// fresh are the offsets that it judges for the first time, behind those that have to wait.
+	fresh, behind int64
 }
 
 // choose takes from the runs that can be judged, one a partition. Room goes to the partitions with least to do first, so that
@@ -121,6 +135,7 @@ func (p *watched) choose(judged []Run) choice {
 	for i, r := range fresh {
 		to := max(r.From, min(r.To, r.From+room/int64(len(fresh)-i)))
 		room -= to - r.From
+		c.fresh += to - r.From
 		c.behind += max(0, r.To-to)
 		c.runs = append(c.runs, Run{r.Partition, r.From, to})
 		c.next[r.Partition] = to
