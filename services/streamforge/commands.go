@@ -28,6 +28,7 @@ type commandLine struct {
 	Manifest    manifestCommand    `cmd:"" help:"What tables hold of a day and group, written down and checked later."`
 	Pause       pauseCommand       `cmd:"" help:"Ask the writers to pause a topic: what is planned goes into its table, nothing after it. Without a topic: what is paused."`
 	Resume      resumeCommand      `cmd:"" help:"Ask the writers to go on with a topic."`
+	Backfill    backfillCommand    `cmd:"" help:"Make a topic's table again beside the live one and let it take its place: start, status, swap, drop."`
 	Plan        planCommand        `cmd:"" help:"Show what apply would change."`
 	Apply       applyCommand       `cmd:"" help:"Register schemas, create topics and tables as the contracts say."`
 	Schemas     schemasCommand     `cmd:"" help:"Schemas: check a change, register."`

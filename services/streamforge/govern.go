@@ -137,17 +137,25 @@ func (g *governor) connect(ctx context.Context, f *clusterFlags, config *governa
 		}
 		g.closers = append(g.closers, func() { _ = connection.Close() })
 		deps.Tables = cluster.Tables(connection)
-		for _, setting := range ddl.Tuning() {
-			known, err := cluster.KnowsTableSetting(ctx, connection, setting.Name)
-			if err != nil {
-				return err
-			}
-			if known {
-				config.DDL.Tuning = append(config.DDL.Tuning, setting)
-			}
+		if config.DDL.Tuning, err = knownTuning(ctx, connection); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// knownTuning are the settings of tables that a server knows.
+func knownTuning(ctx context.Context, connection driver.Conn) (tuning []ddl.Setting, err error) {
+	for _, setting := range ddl.Tuning() {
+		known, err := cluster.KnowsTableSetting(ctx, connection, setting.Name)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			tuning = append(tuning, setting)
+		}
+	}
+	return tuning, nil
 }
 
 // governanceConfig says how a local stack differs from the contracts on purpose.

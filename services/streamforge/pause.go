@@ -50,12 +50,7 @@ func (c *pauseCommand) Run(ctx context.Context, cli *commandLine) error {
 
 // list shows the groups that are paused.
 func (c *pauseCommand) list(ctx context.Context, out io.Writer) error {
-	client, err := registry.New(c.Registry, prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	words, err := groupcontrol.Current(ctx, c.Kafka, client)
+	words, err := c.words(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +83,7 @@ func (c *resumeCommand) Run(ctx context.Context, cli *commandLine) error {
 	return nil
 }
 
-// say writes a word on the group that writes a topic into its table, and waits until Kafka has it.
+// say writes a word on the group that writes a topic into its table.
 func (f *clusterFlags) say(ctx context.Context, topic string, state records.GroupState, reason string) (group string, err error) {
 	things, err := wantedThings()
 	if err != nil {
@@ -97,36 +92,49 @@ func (f *clusterFlags) say(ctx context.Context, topic string, state records.Grou
 	if _, err := verified(things, []string{topic}); err != nil {
 		return "", err
 	}
-	client, err := registry.New(f.Registry, prometheus.NewRegistry())
+	group = contract.WriterGroup(topic)
+	words, err := f.words(ctx)
 	if err != nil {
 		return "", err
+	}
+	if word := words[group]; heldBySwap(word) {
+		return "", fmt.Errorf("%s: %s; or give it up with `streamforge backfill drop --beside %s`", group, word, topic)
+	}
+	return group, f.sayTo(ctx, group, state, reason)
+}
+
+// words are the last ones on all groups.
+func (f *clusterFlags) words(ctx context.Context) (map[string]groupcontrol.Word, error) {
+	client, err := registry.New(f.Registry, prometheus.NewRegistry())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return groupcontrol.Current(ctx, f.Kafka, client)
+}
+
+// sayTo writes a word on a group, and waits until Kafka has it.
+func (f *clusterFlags) sayTo(ctx context.Context, group string, state records.GroupState, reason string) error {
+	client, err := registry.New(f.Registry, prometheus.NewRegistry())
+	if err != nil {
+		return err
 	}
 	defer client.Close()
 	id, err := client.ID(ctx, groupcontrol.Subject)
 	if err != nil {
-		return "", err
-	}
-	// A producer waits for a topic that does not exist; a person is told.
-	admin, err := kafka.NewAdmin(f.Kafka)
-	if err != nil {
-		return "", err
-	}
-	defer admin.Close()
-	if _, err := admin.TopicID(ctx, groupcontrol.Topic); err != nil {
-		return "", err
+		return err
 	}
 	var refused error
 	producer, err := kafka.NewProducer(f.Kafka, kafka.ProducerConfig{ProducerName: "streamforge@" + app.Version(), OnDelivery: func(d kafka.Delivery) {
 		refused = errors.Join(refused, d.Err)
 	}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
-		return "", err
+		return err
 	}
-	group = contract.WriterGroup(topic)
 	m := groupcontrol.Message(id, records.GroupControl{Group: group, State: state, Reason: reason, RequestedBy: person(), RequestedAt: time.Now().UnixMicro()})
 	if err = producer.Produce(&m); err == nil {
 		err = producer.Flush(ctx)
 	}
 	producer.Close()
-	return group, errors.Join(err, refused)
+	return errors.Join(err, refused)
 }

@@ -126,6 +126,10 @@ var errTopicIsAnother = errors.New("the topic was deleted and made again; beginn
 // plan closes the open block: one transaction commits the ends of the block before, the plan on every partition of this
 // one, and its dead letters. Then it goes into the table.
 func (p *product) plan() error {
+	if !p.controls.Fresh() {
+		p.commitHasToWait(errNotHeard)
+		return nil
+	}
 	if same, err := p.sameTopic(); !same || err != nil {
 		return err
 	}
@@ -162,6 +166,10 @@ func (p *product) plan() error {
 
 // replan gives what the table lacks of an old plan a plan of its own.
 func (p *product) replan() error {
+	if !p.controls.Fresh() {
+		p.commitHasToWait(errNotHeard)
+		return nil
+	}
 	if same, err := p.sameTopic(); !same || err != nil {
 		return err
 	}
@@ -512,7 +520,7 @@ func (p *product) observe(now time.Time) {
 	p.metrics.planAge.WithLabelValues(p.topic).Set(max(0, age))
 	p.metrics.horizon.WithLabelValues(p.topic).Set(float64(p.horizon()))
 	blocked := 0.0
-	if p.controls.Last(p.group).Alarm() {
+	if p.heldUp() != nil {
 		blocked = 1
 	}
 	for _, t := range []*trouble{p.sessionState.Load(), p.insertState.Load(), p.parkState.Load()} {

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamforge/streamforge/services/internal/completeness"
-	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 )
 
@@ -80,8 +78,7 @@ func (v *verifier) run(ctx context.Context, admin *kafka.Admin) {
 func (v *verifier) watch(admin *kafka.Admin) *completeness.Watch {
 	var products []completeness.Product
 	for _, p := range v.products {
-		views := slices.DeleteFunc(slices.Clone(v.deps.Views), func(view contract.View) bool { return view.Source != p.contract.ID })
-		products = append(products, completeness.Product{Contract: p.contract, Views: views})
+		products = append(products, completeness.Product{Contract: p.contract, Views: p.views, Group: p.group})
 	}
 	return completeness.NewWatch(completeness.WatchConfig{Fresh: verifyFresh, Letters: verifyLetters}, completeness.Deps{
 		Kafka: v.deps.Kafka, Admin: admin, ClickHouse: v.deps.ClickHouse, Time: completeness.Times(v.deps.Registry),

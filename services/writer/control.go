@@ -1,5 +1,10 @@
 package main
 
+import "errors"
+
+// errNotHeard keeps a writer that cannot read the words from planning: whoever says a word may rely on it after groupcontrol.Lease.
+var errNotHeard = errors.New("topic group-controls cannot be read: whether the group is paused is not known, nothing is begun until it is")
+
 // obey does what an operator has said of the product's group. A paused product keeps its partitions and ends what is planned, its
 // own blocks and those of predecessors: that they are repeated within their horizon does not wait for anybody. What is decoded and
 // not planned yet is given up, to be read again, so that a pause of days holds no memory.
@@ -23,6 +28,17 @@ func (p *product) obey() {
 		paused = 1
 	}
 	p.metrics.paused.WithLabelValues(p.topic).Set(paused)
+}
+
+// heldUp says why the product begins nothing although nobody is known to want that.
+func (p *product) heldUp() error {
+	switch word := p.controls.Last(p.group); {
+	case !p.controls.Fresh():
+		return errNotHeard
+	case word.Alarm():
+		return errors.New(word.String())
+	}
+	return nil
 }
 
 // note is what /readyz says of a product that is ready and does nothing because a person wants it so.

@@ -36,6 +36,9 @@ func build(a *app.App, c *config) error {
 	if err != nil {
 		return err
 	}
+	if c.Writer.Backfill != "" {
+		c.Writer.Topics = []string{c.Writer.Backfill}
+	}
 	chosen, err := choose(all, c.Writer.Topics)
 	if err != nil {
 		return err

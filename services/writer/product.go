@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/streamforge/streamforge/services/internal/backfill"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
@@ -37,6 +38,7 @@ type product struct {
 	budget   *budget
 	admin    *kafka.Admin
 	controls *groupcontrol.Follower
+	frontier *frontier // of a backfill
 	decoders *decoders
 	clock    clock
 	owned    ownership // of partitions, for replays
@@ -113,8 +115,12 @@ type openBlock struct {
 }
 
 func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, shared *budget) *product {
+	group, front := contract.WriterGroup(c.Topic.Name), (*frontier)(nil)
+	if config.Backfill == c.Topic.Name {
+		group, front, c = backfill.Group(c.Topic.Name), &frontier{}, backfill.Contract(c)
+	}
 	p := &product{
-		config: config, deps: deps, contract: c, topic: c.Topic.Name, group: contract.WriterGroup(c.Topic.Name),
+		config: config, deps: deps, contract: c, topic: c.Topic.Name, group: group, frontier: front,
 		log: deps.Log.With("product", c.Topic.Name), metrics: m, budget: shared,
 	}
 	p.clock.wall = deps.Now
@@ -123,6 +129,9 @@ func newProduct(config Config, deps Deps, c contract.Contract, m *metrics, share
 		if v.Source == c.ID {
 			p.views = append(p.views, v)
 		}
+	}
+	if front != nil {
+		p.views = backfill.Views(p.views)
 	}
 	p.decoders = &decoders{
 		registry: deps.Registry, clickhouse: deps.ClickHouse, spec: p.spec, subject: c.Subject,
@@ -144,10 +153,7 @@ func (p *product) ready() error {
 			return errors.New(t.text)
 		}
 	}
-	if word := p.controls.Last(p.group); word.Alarm() {
-		return errors.New(word.String())
-	}
-	return nil
+	return p.heldUp()
 }
 
 // run holds sessions one after the other until ctx ends. A session ends early when something that it rests on is missing
@@ -257,7 +263,7 @@ func (p *product) transactionalID() string {
 	if instance == "" {
 		instance = rand.Text()[:12]
 	}
-	return "writer." + p.topic + "." + instance
+	return p.group + "." + instance
 }
 
 // now is the time that plans are made and judged by.
@@ -319,7 +325,7 @@ func (p *product) partitionName(partition int32) kafka.TopicPartition {
 
 // completedMark stands in the metadata of an offset whose block is in the table, with the topic's id: an offset of a
 // topic that was since recreated says nothing about the new one.
-const completedMark = "sf0"
+const completedMark = backfill.CompletedMark
 
 func (p *product) completedText() string {
 	return completedMark + " " + strings.ReplaceAll(uuidText(p.topicID), "-", "")

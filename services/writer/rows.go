@@ -31,6 +31,12 @@ func (p *product) take(ctx context.Context, records []kafka.Record) error {
 		if part.next < 0 {
 			part.next = r.Offset
 		}
+		if p.frontier != nil && r.Offset >= p.frontier.of(p.topicID, r.Partition) {
+			if err := p.holdBack(part, r); err != nil {
+				return err
+			}
+			continue
+		}
 		if r.Value == nil {
 			p.metrics.tombstones.WithLabelValues(p.topic).Inc()
 			p.advance(part, r)

@@ -28,6 +28,7 @@ type Config struct {
 	InstanceID        string        `name:"instance-id" env:"WRITER_INSTANCE_ID" help:"Stable name of this writer among those of its groups: one that is killed and restarted under it takes its partitions back at once."`
 	SessionTimeout    time.Duration `name:"session-timeout" env:"WRITER_SESSION_TIMEOUT" default:"6s" help:"How long a writer that died keeps its partitions."`
 	VerifyInterval    time.Duration `name:"verify-interval" env:"WRITER_VERIFY_INTERVAL" default:"1m" help:"How often what was committed is compared with the table, offset by offset, and every tenth time the views' last hours; 0 is never."`
+	Backfill          string        `name:"backfill" env:"WRITER_BACKFILL" help:"Fill the table beside the live one of this topic, which streamforge backfill start has made, and nothing else."`
 	AcceptDeadLetters []string      `name:"accept-dead-letters" env:"WRITER_ACCEPT_DEAD_LETTERS" help:"Topics whose limit of dead letters is lifted for this run."`
 }
 
@@ -121,6 +122,11 @@ func (w *Writer) Run(ctx context.Context) error {
 	for _, p := range w.products {
 		p.admin = admin
 		group.Go(func() error { return p.run(ctx) })
+	}
+	for _, p := range w.products {
+		if p.frontier != nil {
+			group.Go(func() error { p.frontier.follow(ctx, admin, p.topic, p.log); return nil })
+		}
 	}
 	group.Go(func() error { replays.run(ctx); return nil })
 	if w.verifier != nil {

@@ -3,6 +3,7 @@
 package completeness
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -22,6 +23,8 @@ import (
 type Product struct {
 	Contract contract.Contract
 	Views    []contract.View
+	// Group that fills the table; empty is the writer's group of the topic.
+	Group string
 	// Schema is the self-contained text of the value's schema.
 	Schema string
 }
@@ -126,7 +129,7 @@ func (v *verification) begin(ctx context.Context) error {
 	v.topic, v.compacted = topic, strings.Contains(topic.Configs["cleanup.policy"], "compact")
 	v.report = Report{Topic: name, Table: v.spec.Table, TopicID: uuid.UUID(topic.ID).String()}
 	v.committed = map[int32]int64{}
-	offsets, err := v.Admin.GroupOffsets(ctx, "writer."+name, topic.TopicPartitions())
+	offsets, err := v.Admin.GroupOffsets(ctx, v.group(), topic.TopicPartitions())
 	if err != nil {
 		return err
 	}
@@ -391,4 +394,8 @@ func (v *verification) end(ctx context.Context, bounds map[int32]Run, foreign []
 	return err
 }
 
-func (v *verification) box() letterBox { return letterBox{"writer." + v.topic.Name, v.topic.ID} }
+func (v *verification) box() letterBox { return letterBox{v.group(), v.topic.ID} }
+
+func (p *Product) group() string {
+	return cmp.Or(p.Group, contract.WriterGroup(p.Contract.Topic.Name))
+}

@@ -54,7 +54,7 @@ func NewWatch(config WatchConfig, deps Deps, products []Product) *Watch {
 	w.letters.groups = map[string]bool{}
 	for _, p := range products {
 		w.products[p.Contract.Topic.Name] = &watched{WatchConfig: config, Product: p}
-		w.letters.groups["writer."+p.Contract.Topic.Name] = true
+		w.letters.groups[p.group()] = true
 	}
 	return w
 }

@@ -153,6 +153,9 @@ func (c Contract) FindSLA(property string) (SLA, bool) {
 // WriterGroup is the consumer group that fills the sink of a topic.
 func WriterGroup(topic string) string { return "writer." + topic }
 
+// BackfillGroup is the consumer group that fills a table of the topic beside the live one.
+func BackfillGroup(topic string) string { return WriterGroup(topic) + ".backfill" }
+
 // Find returns the contract of a product.
 func Find(all []Contract, id string) (Contract, bool) {
 	i := slices.IndexFunc(all, func(c Contract) bool { return c.ID == id })

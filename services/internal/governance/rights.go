@@ -174,6 +174,9 @@ func (g *Governance) wantedRights() []Right {
 			continue // A view reads a table, and no topic.
 		}
 		add(c.Principal, "GROUP", c.Group, opRead, false)
+		if i := slices.IndexFunc(g.deps.Contracts, func(p contract.Contract) bool { return contract.WriterGroup(p.Topic.Name) == c.Group }); i >= 0 {
+			add(c.Principal, "GROUP", contract.BackfillGroup(g.deps.Contracts[i].Topic.Name), opRead, false)
+		}
 		for _, read := range c.Reads {
 			topic(c.Principal, read.Product, opRead)
 		}

@@ -25,7 +25,8 @@ type Follower struct {
 
 	mu     sync.Mutex
 	last   map[string]Word
-	reason error // why it could not be read the last time
+	heard  time.Time // when the last successful look began
+	reason error     // why it could not be read the last time
 }
 
 // NewFollower makes one; nothing connects before Run.
@@ -42,6 +43,17 @@ func (f *Follower) Last(group string) Word {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.last[group]
+}
+
+// Lease bounds for how long a member begins work without having heard what was said. Whoever has said a word may rely on it after a
+// Lease, and the time that a member's last transaction takes: no member begins anything against it.
+const Lease = 10 * time.Second
+
+// Fresh says that what Last returns was true a Lease ago at the most. It is so too of a topic that does not exist.
+func (f *Follower) Fresh() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.heard) < Lease
 }
 
 // Await waits until the words are known, or ctx ends.
@@ -61,11 +73,12 @@ func (f *Follower) Run(ctx context.Context, client kafka.ClientConfig, admin *ka
 	tail := kafka.NewTail(client, admin, Topic)
 	said := ""
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := tail.CatchUp(ctx, func() { clear(f.words.last) }, func(r kafka.Record) error { return f.words.note(ctx, r) })
 		if ctx.Err() != nil {
 			return
 		}
-		f.publish(err)
+		f.publish(began, err)
 		text := ""
 		if err != nil {
 			text = err.Error()
@@ -83,7 +96,7 @@ func (f *Follower) Run(ctx context.Context, client kafka.ClientConfig, admin *ka
 
 // publish makes known what was read. Where the topic does not exist nothing was ever said: an installation that is older than the
 // topic goes on as before. One that was there and is gone leaves what was said, as it may be back at once.
-func (f *Follower) publish(err error) {
+func (f *Follower) publish(began time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reason = err
@@ -91,6 +104,7 @@ func (f *Follower) publish(err error) {
 		f.last = maps.Clone(f.words.last)
 	}
 	if err == nil || errors.Is(err, kafka.ErrUnknownTopic) {
+		f.heard = began
 		select {
 		case <-f.known:
 		default:

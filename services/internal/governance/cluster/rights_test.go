@@ -86,6 +86,7 @@ func provenRights(t *testing.T, address string, administrator kafka.ClientConfig
 	allowed("the parser reads raw-frames and writes raw-trades in a transaction", transform(t, as("parser"), "parser", "parser-0", "raw-frames", "raw-trades"))
 	allowed("momentum reads raw-trades", read(t, as("momentum"), "momentum", "raw-trades"))
 	allowed("the writer reads raw-trades", read(t, as("writer"), "writer.raw-trades", "raw-trades"))
+	allowed("the writer fills a table of raw-trades beside the live one", read(t, as("writer"), "writer.raw-trades.backfill", "raw-trades"))
 	allowed("the writer writes dead-letters", write(t, as("writer"), "dead-letters"))
 	allowed("momentum looks at raw-trades", look(t, as("momentum"), "raw-trades"))
 
