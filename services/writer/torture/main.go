@@ -126,8 +126,8 @@ func (c config) one(ctx context.Context, seed uint64) (*result, error) {
 	if c.Clean {
 		plan.Poisoned = 0
 	}
-	fmt.Printf("seed %d on %s: %d faults in %s, window %d tokens, view %v, %.2f %% bad records\n",
-		seed, c.Stack, len(plan.Faults), c.length().Round(time.Second), plan.Window, plan.View, float64(plan.Poisoned)/100)
+	fmt.Printf("seed %d on %s: %d faults in %s, window %d tokens, candles %v, %.2f %% bad records\n",
+		seed, c.Stack, len(plan.Faults), c.length().Round(time.Second), plan.Window, plan.Candles, float64(plan.Poisoned)/100)
 	began := time.Now()
 	r, err := run(ctx, c, seed, plan)
 	if err != nil {

@@ -51,6 +51,9 @@ type traffic struct {
 	schemas [2]int
 }
 
+// symbols are each of one partition, as in the product: a bucket of the candles is then one writer's.
+const symbols = 23
+
 // unknownID is a schema id that the registry never gives.
 const unknownID = 1_000_004_711
 
@@ -138,7 +141,7 @@ func (t *traffic) one() {
 	t.mutex.Unlock()
 	// The error is a full queue: the record is not sent, and not acknowledged.
 	_ = t.producer.Produce(&kafka.Message{
-		Topic: topic, Partition: int32(number*7919%t.partitions) & 0x7fffffff, Key: strconv.AppendInt(nil, int64(number), 10), Value: value,
+		Topic: topic, Partition: int32(number % symbols % t.partitions), Key: strconv.AppendInt(nil, int64(number), 10), Value: value,
 		TimestampMs: time.Now().UnixMilli(), Opaque: uint64(number),
 	})
 }
@@ -148,7 +151,7 @@ func (t *traffic) value(number int) ([]byte, sent) {
 	if t.schemas[1] != 0 && t.random.IntN(2) == 0 {
 		version = 1
 	}
-	symbol := "S" + strconv.Itoa(number%23) + "-USDT"
+	symbol := "S" + strconv.Itoa(number%symbols) + "-USDT"
 	price := market.NewDecimal(int64(100+number), 2)
 	trade := market.Trade{
 		Instrument: &market.Instrument{Venue: "torture", Symbol: symbol, VenueSymbol: symbol}, ID: strconv.AppendInt(nil, int64(number), 10),

@@ -50,7 +50,8 @@ type world struct {
 	topic      kafka.NewTopic
 	sink       *sink
 	wire       *wire
-	disk       string // where a small disk is mounted; empty for none
+	targets    []string // of the candles
+	disk       string   // where a small disk is mounted; empty for none
 }
 
 // smallDiskSize of ClickHouse's data when its disk is to fill up.
@@ -89,7 +90,7 @@ func build(ctx context.Context, config config, seed uint64, plan schedule) (w *w
 	if w.clickhouse, err = clickhouse.New(clickhouse.Config{URL: addresses.ClickHouse, Timeout: time.Minute}); err != nil {
 		return w, err
 	}
-	if w.sink, err = newSink(addresses.ClickHouse, seed, !plan.View); err != nil {
+	if w.sink, err = newSink(addresses.ClickHouse, seed, plan.Candles); err != nil {
 		return w, err
 	}
 	if w.wire, err = newWire(addresses.Kafka, seed); err != nil {
@@ -151,7 +152,13 @@ func (w *world) createTable(ctx context.Context, c contract.Contract, plan sched
 		return err
 	}
 	statements := []string{create, fmt.Sprintf("ALTER TABLE %s MODIFY SETTING non_replicated_deduplication_window = %d", table, plan.Window)}
-	if plan.View {
+	if plan.Candles {
+		views, err := w.candles(c, text, plan.Window)
+		if err != nil {
+			return err
+		}
+		statements = append(statements, views...)
+	} else {
 		statements = append(statements,
 			fmt.Sprintf("CREATE TABLE %s (symbol String, minute DateTime, trades UInt64, volume Decimal(38, 18)) ENGINE = SummingMergeTree ORDER BY (symbol, minute) SETTINGS non_replicated_deduplication_window = %d", minutes, plan.Window),
 			// It sleeps, so that there is time to strike between the source's part and the view's.
@@ -163,6 +170,36 @@ func (w *world) createTable(ctx context.Context, c contract.Contract, plan sched
 		}
 	}
 	return nil
+}
+
+// candles are the repository's views over the product, with a window of so many tokens.
+func (w *world) candles(c contract.Contract, schema string, window int) (statements []string, err error) {
+	all, err := contract.Load(contracts.FS)
+	if err != nil {
+		return nil, err
+	}
+	views, err := contract.LoadViews(contracts.FS, all)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range views {
+		if v.Source != c.ID {
+			continue
+		}
+		tables, err := ddl.Views(v, c, schema, w.clickhouse.Database(), ddl.Options{})
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tables {
+			t.Target.DedupWindow = window
+			if t.From == table {
+				t.FillSelect += " HAVING sleep(0.02) = 0" // Time to strike, as below.
+			}
+			statements = append(statements, t.CreateTarget(ddl.Options{}), t.CreateFill(ddl.Options{}))
+			w.targets = append(w.targets, t.Target.Table)
+		}
+	}
+	return statements, nil
 }
 
 // minutesQuery is the view: what it says of all of the table is what its target has to hold.
