@@ -82,6 +82,7 @@ var mutations = []mutation{
 		[]edit{
 			{"job.go", "if !j.again && !j.changed && j.lease == (lease{}) && j.plan.insertable(now) {", "if false {"},
 			{"job.go", "if !j.again && !j.plan.settled(now) {", "if false {"},
+			{"rebuild.go", "if err != nil || len(fills) == 0 {", "if true {"},
 		},
 		[]kind{killWriter, powerLoss, lateInserts},
 		false,
