@@ -259,8 +259,10 @@ func TestAlertsAreMountedAndNameWhatProgramsTell(t *testing.T) {
 }
 
 // toldMetrics are those that alerts may rest on; the tests of the programs hold their names.
-var toldMetrics = []string{"streamforge_rule_violations_total", "streamforge_(parser|subscription|writer)_blocked", "streamforge_writer_paused",
-	"streamforge_writer_(missing_records|duplicated_records|foreign_rows|differing_buckets)", "streamforge_writer_verified_timestamp_seconds"}
+var toldMetrics = []string{
+	"streamforge_rule_violations_total", "streamforge_(parser|subscription|writer)_blocked", "streamforge_writer_paused",
+	"streamforge_writer_(missing_records|duplicated_records|foreign_rows|differing_buckets)", "streamforge_writer_verified_timestamp_seconds",
+}
 
 func TestTheLoadersFeedsAreOnesThatTheSimulatorServes(t *testing.T) {
 	var config struct {
