@@ -33,6 +33,9 @@ type Config struct {
 	RetentionCheck time.Duration
 	// TransactionMaxTimeout bounds clients' transaction.timeout.ms; 0 means 15 minutes, as on Apache Kafka.
 	TransactionMaxTimeout time.Duration
+	// RebalanceTimeout bounds how long a group waits for a member that does not come back to a rebalance, whatever the members
+	// ask for; 0 means 30 s.
+	RebalanceTimeout time.Duration
 	// Users are names and SCRAM-SHA-512 passwords. When there are any, every connection has to name itself (one listener
 	// has one protocol): tests use it to show that access rights hold. Superusers are those of them who may do everything.
 	Users      map[string]string
@@ -53,6 +56,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.TransactionMaxTimeout == 0 {
 		c.TransactionMaxTimeout = 15 * time.Minute
+	}
+	if c.RebalanceTimeout == 0 {
+		c.RebalanceTimeout = 30 * time.Second
 	}
 	return c
 }
@@ -95,7 +101,9 @@ func New(config Config, log *slog.Logger) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("starting the broker in %s: %w", config.DataDir, err)
 	}
-	return &Broker{cluster: cluster, address: cluster.ListenAddrs()[0], lock: lock, log: log}, nil
+	b := &Broker{cluster: cluster, address: cluster.ListenAddrs()[0], lock: lock, log: log}
+	b.boundRebalances(config.RebalanceTimeout)
+	return b, nil
 }
 
 func (c Config) options(host string, port int, log *slog.Logger) []kfake.Opt {
