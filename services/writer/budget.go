@@ -2,7 +2,7 @@ package main
 
 import "sync"
 
-// budget bounds the memory of all blocks of all products, in bytes, to three eighths of the process's limit. Every product may
+// budget bounds the memory of all blocks of all products, in bytes, to a third of the process's limit. Every product may
 // always use its share, so that a product whose ClickHouse table is stuck cannot starve the others; beyond it, what is free.
 type budget struct {
 	mutex sync.Mutex
@@ -22,5 +22,5 @@ func (b *budget) report(product string, bytes int) bool {
 	defer b.mutex.Unlock()
 	b.total += bytes - b.used[product]
 	b.used[product] = bytes
-	return bytes < b.share || b.total < b.limit/8*3
+	return bytes < b.share || b.total < b.limit/3
 }

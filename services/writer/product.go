@@ -195,7 +195,7 @@ func (p *product) run(ctx context.Context) error {
 const pollInterval = time.Minute
 
 // maxBatchRecords bounds what one poll brings.
-const maxBatchRecords = 8192
+const maxBatchRecords = 4096
 
 func (p *product) session(ctx context.Context) (err error) {
 	if err := p.prepare(ctx); err != nil {
@@ -241,7 +241,7 @@ func (p *product) session(ctx context.Context) (err error) {
 }
 
 // leastFetchAhead is what a consumer of 64 partitions needs to be fast, in KiB.
-const leastFetchAhead = 5 << 10
+const leastFetchAhead = 4 << 10
 
 // fetchAhead is how much librdkafka may fetch ahead, in KiB. Small records take up to eight times their bytes there, so that it is
 // little beside the limit of the process.

@@ -23,7 +23,7 @@ type Config struct {
 	MaxBlockRows      int           `name:"max-block-rows" env:"WRITER_MAX_BLOCK_ROWS" default:"300000" help:"A block closes at this many rows."`
 	MaxBlockBytes     int           `name:"max-block-bytes" env:"WRITER_MAX_BLOCK_BYTES" default:"50331648" help:"A block closes at this many bytes."`
 	MaxRowsPerSecond  int           `name:"max-rows-per-second" env:"WRITER_MAX_ROWS_PER_SECOND" help:"Most rows a second that a product puts into its table, so that catching up leaves ClickHouse to its users; 0 is no limit."`
-	MemoryLimit       int           `name:"memory-limit" env:"WRITER_MEMORY_LIMIT" default:"268435456" help:"Bytes that the process may take: three eighths of them for blocks, the rest for what is fetched ahead, for the collector and for the program."`
+	MemoryLimit       int           `name:"memory-limit" env:"WRITER_MEMORY_LIMIT" default:"268435456" help:"Bytes that the process may take: a third of them for blocks, the rest for what is fetched ahead, for the collector and for the program."`
 	UnknownSchemaWait time.Duration `name:"unknown-schema-wait" env:"WRITER_UNKNOWN_SCHEMA_WAIT" default:"60s" help:"A schema id is bad when the registry has denied it for this long."`
 	InstanceID        string        `name:"instance-id" env:"WRITER_INSTANCE_ID" help:"Stable name of this writer among those of its groups: one that is killed and restarted under it takes its partitions back at once."`
 	SessionTimeout    time.Duration `name:"session-timeout" env:"WRITER_SESSION_TIMEOUT" default:"6s" help:"How long a writer that died keeps its partitions."`
