@@ -89,7 +89,7 @@ func New(config Config, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := forgetCommits(config.DataDir); err != nil {
+	if err := errors.Join(forgetCommits(config.DataDir), abortOpenTransactions(config.DataDir)); err != nil {
 		unlock(lock)
 		return nil, fmt.Errorf("starting the broker in %s: %w", config.DataDir, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,16 +29,18 @@ func forgetCommits(dir string) error {
 	for rest := raw[:wholeLogEntries(raw)]; len(rest) > 0; {
 		end := entryHeader + int(binary.LittleEndian.Uint32(rest))
 		body := bytes.Replace(rest[entryHeader:end], []byte(`"commit":true`), []byte(`"commit":false`), 1)
-		out = binary.LittleEndian.AppendUint32(out, uint32(len(body)))
-		out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-		out = append(out, body...)
+		out = appendLogEntry(out, body)
 		rest = rest[end:]
 	}
 	if bytes.Equal(out, raw) {
 		return nil
 	}
-	// Renamed, so that a kill leaves the one or the other.
-	if err := os.WriteFile(path+".new", out, 0o644); err != nil {
+	return replaceFile(path, out)
+}
+
+// replaceFile renames, so that a kill leaves the one or the other.
+func replaceFile(path string, raw []byte) error {
+	if err := os.WriteFile(path+".new", raw, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

@@ -72,10 +72,19 @@ func wholeLogEntries(raw []byte) (end int) {
 			break
 		}
 		body := raw[end+entryHeader : end+entryHeader+int(length)]
-		if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(raw[end+4:]) {
+		if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(raw[end+4:]) {
 			break
 		}
 		end += entryHeader + len(body)
 	}
 	return end
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendLogEntry appends an entry of a state log, whose body begins with its version (2 bytes, little-endian).
+func appendLogEntry(log, body []byte) []byte {
+	log = binary.LittleEndian.AppendUint32(log, uint32(len(body)))
+	log = binary.LittleEndian.AppendUint32(log, crc32.Checksum(body, castagnoli))
+	return append(log, body...)
 }
