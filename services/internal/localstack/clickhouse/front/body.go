@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -16,11 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"golang.org/x/sys/unix"
 )
-
-// spillBytes is how much of a body is kept in memory; the rest of a bigger one is on the disk.
-const spillBytes = 32 << 20
 
 // errCutOff says that the sender went away before the body's end.
 var errCutOff = errors.New("the body was cut off before its end")
@@ -130,59 +125,4 @@ func bodyError(err error) error {
 		return err
 	}
 	return exception(codeCannotParse, "CANNOT_PARSE_TEXT", "the body cannot be unpacked: %v", err)
-}
-
-// dataFile is the data of one INSERT: a file without a name, first in memory, on the disk when it grows big.
-type dataFile struct {
-	file    *os.File
-	size    int64
-	spilled bool
-	dir     string
-}
-
-func newDataFile(dir string) (*dataFile, error) {
-	fd, err := unix.MemfdCreate("insert", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("making a file for the body: %w", err)
-	}
-	return &dataFile{file: os.NewFile(uintptr(fd), "insert"), dir: dir}, nil
-}
-
-// path is where this process finds the file.
-func (d *dataFile) path() string { return fmt.Sprintf("/proc/self/fd/%d", d.file.Fd()) }
-
-func (d *dataFile) close() { _ = d.file.Close() }
-
-// Write appends to the file.
-func (d *dataFile) Write(p []byte) (int, error) {
-	if !d.spilled && d.size+int64(len(p)) > spillBytes {
-		if err := d.spill(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := d.file.Write(p)
-	d.size += int64(n)
-	if err != nil {
-		err = fmt.Errorf("keeping the body (%d bytes so far): %w", d.size, err)
-	}
-	return n, err
-}
-
-func (d *dataFile) spill() error {
-	fd, err := unix.Open(d.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("making a file for a big body in %s: %w", d.dir, err)
-	}
-	onDisk := os.NewFile(uintptr(fd), "insert")
-	if _, err := d.file.Seek(0, io.SeekStart); err != nil {
-		onDisk.Close()
-		return err
-	}
-	if _, err := io.Copy(onDisk, d.file); err != nil {
-		onDisk.Close()
-		return fmt.Errorf("moving a big body to %s: %w", d.dir, err)
-	}
-	d.file.Close()
-	d.file, d.spilled = onDisk, true
-	return nil
 }

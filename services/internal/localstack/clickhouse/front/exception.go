@@ -30,6 +30,7 @@ const (
 	codeNetwork            = 210
 	codeQueryTooLarge      = 229 // TOO_BIG query
 	codeUnknownCompression = 89
+	codeNotEnoughSpace     = 243
 )
 
 // exception makes an error in the engine's own form.

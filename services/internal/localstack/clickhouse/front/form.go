@@ -75,9 +75,9 @@ func (f *Front) receiveForm(w http.ResponseWriter, q *request) (_ *work, err err
 	return f.formWork(q, values, tables)
 }
 
-func (f *Front) receiveTable(part *multipart.Part, values url.Values) (externalTable, error) {
+func (f *Front) receiveTable(part *multipart.Part, values url.Values) (table externalTable, err error) {
 	name := part.FormName()
-	table := externalTable{name: name, structure: values.Get(name + "_structure"), format: firstOf(values.Get(name+"_format"), "TabSeparated")}
+	table = externalTable{name: name, structure: values.Get(name + "_structure"), format: firstOf(values.Get(name+"_format"), "TabSeparated")}
 	if types := values.Get(name + "_types"); table.structure == "" && types != "" {
 		var columns []string
 		for i, t := range strings.Split(types, ",") {
@@ -88,15 +88,9 @@ func (f *Front) receiveTable(part *multipart.Part, values url.Values) (externalT
 	if table.structure == "" {
 		return externalTable{}, exception(codeBadArguments, "BAD_ARGUMENTS", "the external table %s has neither %s_structure nor %s_types", name, name, name)
 	}
-	data, err := newDataFile(f.config.SpillDir)
-	if err != nil {
+	if table.data, err = f.receiveFile(part); err != nil {
 		return externalTable{}, err
 	}
-	if _, err := io.Copy(data, part); err != nil {
-		data.close()
-		return externalTable{}, bodyError(err)
-	}
-	table.data = data
 	return table, nil
 }
 

@@ -25,6 +25,7 @@ type Front struct {
 	log     *slog.Logger
 	metrics *metrics
 	hello   hello
+	data    *dataFiles
 	bodies  *places // requests whose body is being received
 	queries *places // queries in the engine
 	running running
@@ -48,7 +49,7 @@ func New(config Config, deps Deps) (*Front, error) {
 		return nil, err
 	}
 	return &Front{
-		config: config, engine: deps.Engine, log: deps.Log, metrics: m, hello: hello,
+		config: config, engine: deps.Engine, log: deps.Log, metrics: m, hello: hello, data: newDataFiles(config.SpillDir),
 		bodies:  newPlaces(config.MaxBodies, config.MaxWaiting, m.waiting.Add),
 		queries: newPlaces(config.MaxQueries, config.MaxWaiting, m.waiting.Add),
 		running: running{byID: map[string]*request{}},
@@ -325,26 +326,41 @@ func (f *Front) statement(text string, rest io.Reader) (*work, error) {
 
 // receiveData collects the data of an INSERT: what stood behind the statement, then the rest of the body.
 func (f *Front) receiveData(q *request, insert sqltext.Insert, first []byte, body io.Reader, fromURL bool) (*work, error) {
-	data, err := newDataFile(f.config.SpillDir)
+	source := body
+	if len(first) > 0 {
+		if fromURL {
+			first = append(bytes.Clone(first), '\n')
+		}
+		source = io.MultiReader(bytes.NewReader(first), body)
+	}
+	data, err := f.receiveFile(source)
 	if err != nil {
 		return nil, err
 	}
-	if fromURL && len(first) > 0 {
-		first = append(bytes.Clone(first), '\n')
-	}
-	written, err := io.Copy(data, io.MultiReader(bytes.NewReader(first), body))
+	f.metrics.bodyBytes.Add(float64(data.size))
+	return &work{kind: kindInsert, insert: insert, data: data}, nil
+}
+
+func (f *Front) receiveFile(source io.Reader) (*dataFile, error) {
+	data, err := f.data.open()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := data.ReadFrom(source); err != nil {
 		data.close()
 		if errors.Is(err, errCutOff) {
 			f.metrics.truncated.Inc()
 		}
 		return nil, bodyError(err)
 	}
-	f.metrics.bodyBytes.Add(float64(written))
-	if data.spilled {
+	if data.memory == nil {
 		f.metrics.spilled.Inc()
 	}
-	return &work{kind: kindInsert, insert: insert, data: data}, nil
+	if err := data.complete(); err != nil {
+		data.close()
+		return nil, fmt.Errorf("keeping the body of %d bytes: %w", data.size, err)
+	}
+	return data, nil
 }
 
 // fail answers with an exception, as a header and a body, or as a frame when the answer is already under way.

@@ -78,5 +78,6 @@ func (f *Front) Wait(atMost time.Duration) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("stopping the queries of the embedded ClickHouse: some still run after %s; the process has to be killed", atMost)
 	}
+	f.data.close()
 	return nil
 }
