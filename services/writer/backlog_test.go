@@ -58,7 +58,8 @@ func TestABacklogIsHeldWithinItsBoundAndCaughtUp(t *testing.T) {
 	now, most = p.memory(t)
 	t.Logf("caught up in %s, %.0f rows/s; %d MiB, at most %d MiB", took.Round(time.Millisecond), float64(records)/took.Seconds(), now, most)
 	s.awaitRows("raw_trades", records+1000)
-	if most > 288 {
+	// The text of this test's binary is 12 MiB longer than the writer's, and is counted.
+	if most > 256+12 {
 		t.Errorf("%d MiB at most: the process may take 256 MiB", most)
 	}
 }
