@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/streamforge/streamforge/services/internal/app"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/groupcontrol"
-	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/records"
 	"github.com/streamforge/streamforge/services/internal/registry"
 )
@@ -124,17 +122,7 @@ func (f *clusterFlags) sayTo(ctx context.Context, group string, state records.Gr
 	if err != nil {
 		return err
 	}
-	var refused error
-	producer, err := kafka.NewProducer(f.Kafka, kafka.ProducerConfig{ProducerName: "streamforge@" + app.Version(), OnDelivery: func(d kafka.Delivery) {
-		refused = errors.Join(refused, d.Err)
-	}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
-	m := groupcontrol.Message(id, records.GroupControl{Group: group, State: state, Reason: reason, RequestedBy: person(), RequestedAt: time.Now().UnixMicro()})
-	if err = producer.Produce(&m); err == nil {
-		err = producer.Flush(ctx)
-	}
-	producer.Close()
-	return errors.Join(err, refused)
+	return groupcontrol.Say(ctx, f.Kafka, "streamforge@"+app.Version(), id, records.GroupControl{
+		Group: group, State: state, Reason: reason, RequestedBy: person(), RequestedAt: time.Now().UnixMicro(),
+	})
 }

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamforge/streamforge/schemas"
 	"github.com/streamforge/streamforge/services/internal/kafka"
@@ -59,6 +62,24 @@ func (w Word) String() string {
 // Message makes the record that says a word; schemaID is that of this build's GroupControl in the registry.
 func Message(schemaID int, control records.GroupControl) kafka.Message {
 	return kafka.Message{Topic: Topic, Partition: -1, Key: []byte(control.Group), Value: control.AppendAvro(registry.AppendWireHeader(nil, schemaID))}
+}
+
+// Say writes a word as a producer of that name, and returns when Kafka has it. An error leaves open whether it does; the word may be said
+// again.
+func Say(ctx context.Context, client kafka.ClientConfig, producerName string, schemaID int, control records.GroupControl) error {
+	var refused error
+	producer, err := kafka.NewProducer(client, kafka.ProducerConfig{ProducerName: producerName, OnDelivery: func(d kafka.Delivery) {
+		refused = errors.Join(refused, d.Err)
+	}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	m := Message(schemaID, control)
+	if err = producer.Produce(&m); err == nil {
+		err = producer.Flush(ctx)
+	}
+	producer.Close()
+	return errors.Join(err, refused)
 }
 
 // words are the last ones by group, as a reader of the topic comes to know them.

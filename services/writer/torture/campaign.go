@@ -11,8 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/streamforge/streamforge/services/internal/groupcontrol"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
+	"github.com/streamforge/streamforge/services/internal/records"
 )
 
 // campaign is one seed: traffic, faults, healing, and the proof.
@@ -209,6 +211,8 @@ func (c *campaign) do(ctx context.Context, f fault) {
 		c.jump(ctx, writer, f)
 	case recreateTopic:
 		c.recreate(ctx)
+	case pauseGroup:
+		c.pause(ctx, f.For)
 	case cutBroker:
 		c.wire.cut(f.Draw%3 > 0)
 	case slowBroker:
@@ -286,6 +290,30 @@ func (c *campaign) changeSchema(ctx context.Context, columnFirst bool) {
 		if i == 0 {
 			sleep(ctx, 500*time.Millisecond)
 		}
+	}
+}
+
+// pause has the group pause for a while. The words may be said more than once, each the same.
+func (c *campaign) pause(ctx context.Context, d time.Duration) {
+	say := func(state records.GroupState) error {
+		return again(ctx, func() error {
+			id, err := c.registry.ID(ctx, groupcontrol.Subject)
+			if err != nil {
+				return err
+			}
+			waiting, stop := context.WithTimeout(ctx, 10*time.Second)
+			defer stop()
+			return groupcontrol.Say(waiting, c.kafka, "torture@0", id, records.GroupControl{
+				Group: group, State: state, Reason: "torture", RequestedBy: "torture", RequestedAt: time.Now().UnixMicro(),
+			})
+		})
+	}
+	if err := say(records.GroupPaused); err != nil {
+		c.say("the group is not paused: %v", err)
+	}
+	sleep(ctx, d)
+	if err := say(records.GroupRunning); err != nil {
+		c.say("the group is not asked to go on: %v", err)
 	}
 }
 

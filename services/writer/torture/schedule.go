@@ -38,6 +38,7 @@ const (
 	cutBroker      kind = "cut-broker"        // every connection of a writer with the broker ends, at once or when a transaction was just ended
 	slowBroker     kind = "slow-broker"       // each message is up to 200 ms late
 	blackHole      kind = "black-hole-broker" // requests, answers or both vanish, and the connections end after that
+	pauseGroup     kind = "pause-group"       // the group is asked to pause, and to go on; once at most, for a word ends what the one before began
 	clockJump      kind = "clock-jump"        // a writer's, by up to an hour either way, and back; the writer goes on, or is started again in between
 )
 
@@ -46,7 +47,7 @@ var weights = map[kind]int{
 	killWriter: 5, stopWriter: 4, killClickHouse: 1, killInInsert: 2, powerLoss: 2, stopClickHouse: 2, killBroker: 1, stopBroker: 2,
 	killRegistry: 1, stopRegistry: 1, rebalanceStorm: 2, joinWriter: 2, slowInserts: 2, failingInserts: 2, falseErrors: 2, lostRequests: 1,
 	lostAcks: 3, cutInserts: 2, lateInserts: 3, doubledInserts: 1, schemaChange: 1, fullDisk: 1, clockJump: 3,
-	cutBroker: 3, slowBroker: 1, blackHole: 2, recreateTopic: 1,
+	cutBroker: 3, slowBroker: 1, blackHole: 2, recreateTopic: 1, pauseGroup: 1,
 }
 
 // allKinds in an order that does not change, which the draws rest on.
@@ -121,7 +122,7 @@ func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 			urn = append(urn, k)
 		}
 	}
-	once := map[kind]bool{schemaChange: true, recreateTopic: true}
+	once := map[kind]bool{schemaChange: true, recreateTopic: true, pauseGroup: true}
 	for at := 500 * time.Millisecond; len(urn) > 0; {
 		at += time.Duration(random.ExpFloat64() * float64(meanBetween))
 		if at >= length {

@@ -19,6 +19,7 @@ import (
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 	"github.com/streamforge/streamforge/services/internal/deadletters"
+	"github.com/streamforge/streamforge/services/internal/groupcontrol"
 	"github.com/streamforge/streamforge/services/internal/kafka"
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/internal/registry"
@@ -116,10 +117,14 @@ func (w *world) fill(ctx context.Context, plan schedule) error {
 	}
 	for _, c := range all {
 		name := c.Topic.Name
-		if name != topic && name != deadletters.Topic {
+		made := kafka.NewTopic{Name: name, Partitions: partitions, Replication: 1, Configs: map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}}
+		switch name {
+		case topic, deadletters.Topic:
+		case groupcontrol.Topic:
+			made.Partitions = c.Topic.Partitions
+		default:
 			continue
 		}
-		made := kafka.NewTopic{Name: name, Partitions: partitions, Replication: 1, Configs: map[string]string{"cleanup.policy": c.Topic.CleanupPolicy}}
 		if err := w.admin.Create(ctx, []kafka.NewTopic{made}); err != nil {
 			return err
 		}
