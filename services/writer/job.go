@@ -35,6 +35,8 @@ type job struct {
 	again bool
 	// changed says that the rows cannot be made again.
 	changed bool
+	// burnt says that the plan's insert is acknowledged, and that the table or a view lacks rows of it all the same.
+	burnt bool
 	// limit is how many rows a look-up takes at most, 0 for all: ClickHouse refuses a row among more. rejected is what it said
 	// of the plan's only row.
 	limit    int
@@ -67,7 +69,7 @@ func share(plan blockPlan, partitions ...int32) *job {
 
 // anew is the same look-up for other partitions of the plan. What ClickHouse refused is found again.
 func (j *job) anew(mine map[int32]bool) *job {
-	return &job{plan: j.plan, mine: mine, again: j.again, changed: j.changed, limit: j.limit, lease: j.lease.later(j.found), viewsOf: j.viewsOf}
+	return &job{plan: j.plan, mine: mine, again: j.again, changed: j.changed, burnt: j.burnt, limit: j.limit, lease: j.lease.later(j.found), viewsOf: j.viewsOf}
 }
 
 // start runs a job; its end comes over p.done.
@@ -137,7 +139,10 @@ func (p *product) execute(ctx context.Context, j *job) error {
 		return err
 	}
 	p.acknowledged(j, rows.Rows(), chunks, began)
-	return nil
+	if !j.unknown {
+		return nil
+	}
+	return p.retrying(ctx, classifyBurnt, func() (err error) { j.burnt, err = p.burnt(ctx, j); return err })
 }
 
 func (p *product) acknowledged(j *job, rows int, chunks [][]byte, began time.Time) {
@@ -240,11 +245,11 @@ func (p *product) trouble(verdict clickhouse.Verdict, err error, failures int) {
 
 // rebuild makes the rows of a plan again. Before the plan's deadline they go in under its token, whatever the table shows: a view
 // may lack what the table has. After its horizon, when no insert of it can come any more, the table is asked what it
-// lacks. In between, and when the rows are others now, there is nothing to do but wait: somebody may still be able to
-// repeat it.
+// lacks, and at once when its token is burnt. In between, and when the rows are others now, there is nothing to do but wait: somebody
+// may still be able to repeat it.
 func (p *product) rebuild(ctx context.Context, j *job) error {
 	now := p.now()
-	if !j.again && !j.changed && j.lease == (lease{}) && j.plan.insertable(now) {
+	if !j.again && !j.changed && !j.burnt && j.lease == (lease{}) && j.plan.insertable(now) {
 		b, err := p.reread(ctx, j.plan, nil)
 		if err != nil && !errors.Is(err, errIncomplete) {
 			return err
@@ -258,7 +263,7 @@ func (p *product) rebuild(ctx context.Context, j *job) error {
 		j.changed = true
 		p.log.Warn("the rows of a planned block cannot be made again", "rows_planned", j.plan.Rows, "rows_read", b.rows, "complete", err == nil)
 	}
-	if !j.again && !j.plan.settled(now) {
+	if !j.again && !j.burnt && !j.plan.settled(now) {
 		action := clickhouse.Retry
 		if j.changed {
 			action = clickhouse.Alarm

@@ -4,9 +4,9 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics of all products of one writer; the label product tells them apart.
 type metrics struct {
-	rows, blocks, bytes, retries, deadLetters, tombstones, recovered, repaired, rebuilt, viewsLeft, discarded, commitWaits *prometheus.CounterVec
-	insert, latency                                                                                                        *prometheus.HistogramVec
-	memory, lag, blocked, horizon, planAge, paused                                                                         *prometheus.GaugeVec
+	rows, blocks, bytes, retries, deadLetters, tombstones, recovered, repaired, burnt, rebuilt, viewsLeft, discarded, commitWaits *prometheus.CounterVec
+	insert, latency                                                                                                               *prometheus.HistogramVec
+	memory, lag, blocked, horizon, planAge, paused                                                                                *prometheus.GaugeVec
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -34,6 +34,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		tombstones:  counter("tombstones_total", "Records without a value, which are no rows."),
 		recovered:   counter("recovered_blocks_total", "Planned blocks of a predecessor that were inserted again under their token."),
 		repaired:    counter("repaired_blocks_total", "Planned blocks that could not be made again or were too old for their token: only what the table lacked was inserted."),
+		burnt:       counter("burnt_blocks_total", "Blocks whose repetition ClickHouse dropped although the table, or a view, had lost them in a crash; what lacked was made good."),
 		rebuilt:     counter("rebuilt_buckets_total", "Buckets of views, of their coarsest resolution, that were made again from the table after a plan was found behind its horizon."),
 		viewsLeft:   counter("views_left_total", "Times that a view, or a part of its buckets, could not be made again then, and may lack rows; the log says which and why."),
 		commitWaits: counter("commit_waits_total", "Commits that were refused because the group is changing, or that the broker did not answer; each is tried again."),

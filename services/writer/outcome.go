@@ -28,6 +28,9 @@ func (p *product) finish(j *job) {
 		p.leasing = j.anew(j.mine)
 	case j.missing != nil:
 		p.lookedUp(j)
+	case j.burnt:
+		p.metrics.burnt.WithLabelValues(p.topic).Inc()
+		p.await(&job{plan: j.plan, mine: j.mine, burnt: true})
 	default:
 		p.inserted(j)
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/streamforge/streamforge/services/internal/clickhouse"
+	"github.com/streamforge/streamforge/services/internal/clickhouse/columnar"
 	"github.com/streamforge/streamforge/services/internal/clickhouse/ddl"
 	"github.com/streamforge/streamforge/services/internal/contract"
 )
@@ -59,30 +64,22 @@ func (p *product) rebuildViews(ctx context.Context, j *job) (rebuilt bool, err e
 		return false, nil
 	}
 	j.fresh = false
-	known := map[string]bool{}
-	for _, v := range p.views {
-		tables, err := ddl.Views(v, p.contract, p.decoders.latest(), p.spec.Database, ddl.Options{})
-		if err != nil {
-			return false, err
-		}
-		tables = slices.DeleteFunc(tables, func(t ddl.ViewTables) bool {
-			return !slices.ContainsFunc(fills, func(f clickhouse.Fill) bool { return f.View == t.Target.Database+"."+t.Fill })
-		})
-		for _, t := range tables {
-			known[t.Target.Database+"."+t.Fill] = true
-		}
-		if len(tables) == 0 {
-			continue
-		}
-		r := rebuilding{product: p, lease: j.lease, plan: j.plan.of(j.scope), scope: j.scope, view: v, tables: tables}
-		if err := r.run(ctx); err != nil {
-			return false, fmt.Errorf("rebuilding view %s: %w", v.Name, err)
+	missing, _, err := p.lookUpAtOnce(ctx, j, 0)
+	if err != nil && !errors.Is(err, errIncomplete) {
+		return false, err
+	}
+	declared, undeclared, err := p.declaredViews(fills)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range declared {
+		r := rebuilding{product: p, lease: j.lease, plan: j.plan.of(j.scope), scope: j.scope, view: d.view, tables: d.tables}
+		if err := r.run(ctx, missing.block); err != nil {
+			return false, fmt.Errorf("rebuilding view %s: %w", d.view.Name, err)
 		}
 	}
-	for _, f := range fills {
-		if !known[f.View] {
-			p.leaveView(f.View, "no file in contracts/ declares it")
-		}
+	for _, view := range undeclared {
+		p.leaveView(view, "no file in contracts/ declares it")
 	}
 	j.viewsOf = maps.Clone(j.viewsOf)
 	if j.viewsOf == nil {
@@ -125,8 +122,8 @@ type bucket struct {
 // step of the coarsest resolution, in seconds. Every finer one divides it.
 func (r *rebuilding) step() int64 { return int64(r.tables[len(r.tables)-1].Seconds) }
 
-func (r *rebuilding) run(ctx context.Context) error {
-	all, err := r.buckets(ctx)
+func (r *rebuilding) run(ctx context.Context, missing *columnar.Block) error {
+	all, err := r.buckets(ctx, missing)
 	if err != nil {
 		return err
 	}
@@ -148,28 +145,53 @@ func (r *rebuilding) run(ctx context.Context) error {
 	return nil
 }
 
-// buckets that hold rows of the plan.
-func (r *rebuilding) buckets(ctx context.Context) ([]bucket, error) {
+// buckets that hold rows of the plan: those that the table has, and those that it lacks, which a view may have had all the same.
+func (r *rebuilding) buckets(ctx context.Context, missing *columnar.Block) ([]bucket, error) {
 	var ranges []string
 	for _, of := range r.plan.Ranges {
 		ranges = append(ranges, fmt.Sprintf("_partition = %d AND _offset >= %d AND _offset < %d", of.Partition, of.From, of.To))
 	}
-	rows := r.source("_topic_id = toUUID('" + uuidText(r.product.topicID) + "') AND (" + strings.Join(ranges, " OR ") + ")")
-	answer, err := r.product.deps.ClickHouse.Query(ctx, fmt.Sprintf("SELECT DISTINCT formatRow('Values', %s), toInt64(%s) FROM (%s)", r.keys(), r.at(), r.tables[0].FillOver(rows)))
+	there := r.source("_topic_id = toUUID('" + uuidText(r.product.topicID) + "') AND (" + strings.Join(ranges, " OR ") + ")")
+	all, err := r.product.askOver(ctx, r.named(there), nil)
+	if err == nil && missing != nil && missing.Rows() > 0 {
+		var more []bucket
+		more, err = r.product.askOver(ctx, r.named("SELECT * FROM "+missingRows), missing)
+		all = append(all, more...)
+	}
+	slices.SortFunc(all, func(a, b bucket) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text, b.text)) })
+	return slices.Compact(all), err
+}
+
+// missingRows is what a question calls the rows that it brings along.
+const missingRows = "missing_rows"
+
+// named asks for the buckets of rows.
+func (r *rebuilding) named(rows string) string {
+	return fmt.Sprintf("SELECT DISTINCT formatRow('Values', %s) AS text, toString(toInt64(%s)) AS at FROM (%s) FORMAT JSONEachRow", r.keys(), r.at(), r.tables[0].FillOver(rows))
+}
+
+// askOver asks for buckets, of rows that the question brings along or of the table's.
+func (p *product) askOver(ctx context.Context, query string, rows *columnar.Block) (all []bucket, err error) {
+	over := clickhouse.Over{Name: missingRows}
+	if rows != nil {
+		over.Structure, over.Chunks = strings.Join(rows.Layout().Columns(), ", "), rows.Native()
+	}
+	answer, err := p.deps.ClickHouse.AskOver(ctx, query, over)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
-	var all []bucket
-	for answer.Next() {
-		var b bucket
-		if err := answer.Scan(&b.text, &b.at); err != nil {
-			return nil, err
+	for lines := json.NewDecoder(bytes.NewReader(answer)); ; {
+		var line struct {
+			Text string
+			At   int64 `json:",string"`
 		}
-		b.text = strings.TrimSpace(b.text)
-		all = append(all, b)
+		if err := lines.Decode(&line); err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("reading the buckets of a plan: %w", err)
+		}
+		all = append(all, bucket{strings.TrimSpace(line.Text), line.At})
 	}
-	return all, answer.Err()
 }
 
 // source reads the rows of the product's table that pass a condition.
@@ -180,12 +202,14 @@ func (r *rebuilding) source(condition string) string {
 // at is a bucket's time in steps, keys are what names a bucket.
 func (r *rebuilding) at() string { return fmt.Sprintf("intDiv(toUnixTimestamp(time), %d)", r.step()) }
 
-func (r *rebuilding) keys() string {
-	var b strings.Builder
+func (r *rebuilding) keys() string { return r.groups() + ", " + r.at() }
+
+func (r *rebuilding) groups() string {
+	var names []string
 	for _, name := range r.view.GroupBy {
-		b.WriteString(ddl.QuoteName(name) + ", ")
+		names = append(names, ddl.QuoteName(name))
 	}
-	return b.String() + r.at()
+	return strings.Join(names, ", ")
 }
 
 // in is the condition for a row of a target, or of what fills it, to be of the buckets.
@@ -257,6 +281,11 @@ var errLeaseIsOut = errors.New("the server did not do it before the lease's dead
 func (r *rebuilding) round(ctx context.Context, some []bucket) error {
 	p := r.product
 	in := r.in(some)
+	// A bucket that only rows had which the table lacks stays away.
+	want, err := r.count(ctx, "(SELECT DISTINCT "+r.keys()+" FROM ("+r.tables[0].FillOver(r.source(r.around(some)))+") WHERE "+in+")", "1")
+	if err != nil {
+		return err
+	}
 	inTime := fmt.Sprintf("now() < toDateTime(%d)", r.lease.deadline())
 	for _, t := range slices.Backward(r.tables) {
 		if err := p.deps.ClickHouse.Exec(ctx, "DELETE FROM "+t.Target.Name()+" WHERE "+in+" AND "+inTime+
@@ -283,17 +312,17 @@ func (r *rebuilding) round(ctx context.Context, some []bucket) error {
 			return err
 		}
 	}
-	return r.expect(ctx, in, len(some))
+	return r.expect(ctx, in, want)
 }
 
 // expect looks whether every target has so many of the buckets: a statement that comes too late does nothing, and says nothing.
-func (r *rebuilding) expect(ctx context.Context, in string, want int) error {
+func (r *rebuilding) expect(ctx context.Context, in string, want uint64) error {
 	for _, t := range r.tables {
 		n, err := r.count(ctx, "(SELECT DISTINCT "+r.keys()+" FROM "+t.Target.Name()+" WHERE "+in+")", "1")
 		if err != nil {
 			return err
 		}
-		if n != uint64(want) {
+		if n != want {
 			return fmt.Errorf("%s has %d of %d buckets: %w", t.Target.Name(), n, want, errLeaseIsOut)
 		}
 	}

@@ -220,8 +220,9 @@ func (r *replayer) insert(ctx context.Context, p *product, letter *records.DeadL
 	if err != nil {
 		return false, err
 	}
-	rows, err := number(ctx, p.deps.ClickHouse, fmt.Sprintf("SELECT toInt64(count()) FROM %s WHERE _topic_id = toUUID('%s') AND _partition = %d AND _offset = %d",
-		p.spec.Name(), uuidText(letter.TopicID), letter.Partition, letter.Offset))
+	count := fmt.Sprintf("SELECT toInt64(count()) FROM %s WHERE _topic_id = toUUID('%s') AND _partition = %d AND _offset = %d",
+		p.spec.Name(), uuidText(letter.TopicID), letter.Partition, letter.Offset)
+	rows, err := number(ctx, p.deps.ClickHouse, count)
 	if err != nil || rows > 0 {
 		return rows > 0, err
 	}
@@ -239,6 +240,13 @@ func (r *replayer) insert(ctx context.Context, p *product, letter *records.DeadL
 	})
 	if err != nil && clickhouse.Classify(err).Action == clickhouse.Split && !strings.Contains(err.Error(), ddl.DeadlineConstraint) {
 		return false, &badRecordError{deadletters.RejectedRow, err}
+	}
+	if err != nil {
+		return false, err
+	}
+	// An attempt before this one may have burnt the token (burnt.go).
+	if rows, err = number(ctx, p.deps.ClickHouse, count); err == nil && rows == 0 {
+		err = errors.New("ClickHouse drops the row and has it not; the next slot's token is waited for")
 	}
 	return false, err
 }

@@ -23,28 +23,34 @@ type position struct {
 // present asks the table which rows of a plan it has.
 func (p *product) present(ctx context.Context, plan blockPlan) (map[position]bool, error) {
 	have := map[position]bool{}
+	err := p.eachPresent(ctx, plan, func(r planRange, offset int64) { have[position{r.Partition, offset}] = true })
+	return have, err
+}
+
+// eachPresent goes through the rows of a plan's ranges that the table has.
+func (p *product) eachPresent(ctx context.Context, plan blockPlan, see func(r planRange, offset int64)) error {
 	for _, r := range plan.Ranges {
 		rows, err := p.deps.ClickHouse.Query(ctx, fmt.Sprintf(
 			"SELECT _offset FROM %s WHERE _topic_id = toUUID('%s') AND _partition = %d AND _offset >= %d AND _offset < %d",
 			p.spec.Name(), uuidText(p.topicID), r.Partition, r.From, r.To))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for rows.Next() {
 			var offset int64
 			if err := rows.Scan(&offset); err != nil {
 				rows.Close()
-				return nil, err
+				return err
 			}
-			have[position{r.Partition, offset}] = true
+			see(r, offset)
 		}
 		err = rows.Err()
 		rows.Close()
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return have, nil
+	return nil
 }
 
 // rereadIdle is how long the reading of a plan's ranges waits for a record before it concludes that none is left.

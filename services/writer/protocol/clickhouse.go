@@ -1,6 +1,9 @@
 package protocol
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // write puts rows into a table unless it remembers their token. It returns the two outcomes that an old token leaves open.
 func (m *Model) write(t table, b plan) []table {
@@ -19,6 +22,12 @@ func (m *Model) write(t table, b plan) []table {
 			t.count[b.topic][r]++
 		}
 	}
+	t.remember(name)
+	return append(outcomes, t)
+}
+
+// remember a token, in the place of its old self, of a free one, or of one that may be forgotten.
+func (t *table) remember(name plan) {
 	free := -1
 	for i, k := range t.window {
 		if k.used && k.plan == name {
@@ -36,7 +45,6 @@ func (m *Model) write(t table, b plan) []table {
 		panic("protocol: the model's window is too small")
 	}
 	t.window[free] = token{used: true, plan: name}
-	return append(outcomes, t)
 }
 
 // token is what a table knows a block by.
@@ -81,7 +89,7 @@ func (m *Model) clickhouse(s *state, emit emitter) {
 		if in.sender >= 0 && s.left.lost > 0 {
 			n := *s
 			n.left.lost--
-			n.writers[in.sender].stage = ready
+			n.writers[in.sender].stage, n.writers[in.sender].unknown = ready, true
 			n.inserts[i].sender = -1
 			emit(step{"the connection is cut while an insert is under way, of", int(in.sender), i, true}, &n)
 		}
@@ -93,6 +101,32 @@ func (m *Model) clickhouse(s *state, emit emitter) {
 			n.answer(i, false)
 		}
 		emit(step{"ClickHouse is killed and started again", -1, -1, true}, &n)
+		m.burn(s, emit)
+	}
+}
+
+// burn is a kill between the writing down of a token and the part's taking its place: the table remembers the token, and has not
+// the rows.
+func (m *Model) burn(s *state, emit emitter) {
+	for i, in := range s.inserts {
+		if !in.used || in.old || m.WithoutViews && in.started {
+			continue
+		}
+		n := *s
+		t, what := &n.source, "ClickHouse is killed with a burnt token for the table and started again, by the insert of"
+		if in.started {
+			t, what = &n.view, "ClickHouse is killed with a burnt token for the view and started again, by the insert of"
+		}
+		name := m.token(in.plan)
+		if slices.ContainsFunc(t.window[:], func(k token) bool { return k.used && k.plan == name }) {
+			continue
+		}
+		t.remember(name)
+		n.left.serverCrashes--
+		for k := range n.inserts {
+			n.answer(k, false)
+		}
+		emit(step{what, int(in.sender), i, true}, &n)
 	}
 }
 
@@ -103,10 +137,13 @@ func (s *state) answer(i int, inserted bool) {
 	if !in.used || in.sender < 0 {
 		return
 	}
-	if inserted {
+	switch a := &s.writers[in.sender]; {
+	case inserted && a.unknown:
+		a.stage = looking
+	case inserted:
 		s.inserted(int(in.sender))
-	} else {
-		s.writers[in.sender].stage = ready
+	default:
+		a.stage, a.unknown = ready, true
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	CommitBeforeInsert Mutation = "the end of a block is committed before its insert"
 	PlanOnOnePartition Mutation = "the plan is kept at one of its partitions only"
 	TrustTheTable      Mutation = "a takeover inserts nothing when the table has the plan's rows"
+	TrustTheToken      Mutation = "a repeated insert that is acknowledged is believed to be there"
 	NoDeadline         Mutation = "inserts carry no deadline"
 	UnboundedExecution Mutation = "an insert may run beyond its deadline"
 	ReadUncommitted    Mutation = "a takeover does not wait for open transactions"

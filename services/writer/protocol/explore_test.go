@@ -73,6 +73,7 @@ func TestABrokenProtocolIsCaught(t *testing.T) {
 		CommitBeforeInsert: {Crashes: 1},
 		PlanOnOnePartition: {Crashes: 1},
 		TrustTheTable:      {ServerCrashes: 1, Crashes: 1},
+		TrustTheToken:      {ServerCrashes: 1},
 		NoDeadline:         {Horizons: 1},
 		UnboundedExecution: {Crashes: 1, Horizons: 1},
 		ReadUncommitted:    {Expiries: 1},

@@ -117,6 +117,7 @@ const (
 	sent            // its transaction is open at the broker
 	ready           // its plan is committed; the insert is to be sent
 	inserting       // the insert was sent and not answered
+	looking         // a repeated insert is acknowledged; whether the rows are there is to be seen
 	leasing         // a lease is held on an old plan; views are to be rebuilt
 	rebuilt         // views are; the table is to be asked what it lacks
 )
@@ -145,6 +146,7 @@ type writer struct {
 	stage   uint8
 	old     bool // the block's horizon, or the lease's, is past
 	repair  bool // the block is what a repair found missing, or is to find
+	unknown bool // an insert of the block may have taken place
 	block   plan
 	mine    share
 	dead    set // dead letters of the block

@@ -12,7 +12,7 @@ func (s *state) reset(w int) {
 
 // rest ends what the writer was doing with a block.
 func (a *writer) rest() {
-	a.stage, a.block, a.mine, a.dead, a.old, a.repair = idle, plan{}, share{}, 0, false, false
+	a.stage, a.block, a.mine, a.dead, a.old, a.repair, a.unknown = idle, plan{}, share{}, 0, false, false, false
 }
 
 // inserted takes the acknowledgement of an insert.
@@ -104,9 +104,38 @@ func (m *Model) writer(s *state, w int, emit emitter) {
 		emit(step{"the transaction ends of", w, -1, false}, &n)
 	case ready:
 		m.insert(s, w, emit)
+	case looking:
+		m.look(s, w, emit)
 	case leasing, rebuilt:
 		m.repair(s, w, emit)
 	}
+}
+
+// look whether table and view have what ClickHouse has acknowledged of a repeated insert. By now both know its token, so that no copy of
+// it has any effect, and what lacks is repaired without waiting for the horizon.
+func (m *Model) look(s *state, w int, emit emitter) {
+	a := &s.writers[w]
+	n := *s
+	if m.Mutation == TrustTheToken || s.shows(a.block) && s.shown(a.block.part(a.mine)) {
+		n.inserted(w)
+		emit(step{"the rows of a repeated insert are seen by", w, -1, false}, &n)
+		return
+	}
+	b := &n.writers[w]
+	b.settle(a.block)
+	b.rest()
+	b.enqueue(recovery{used: true, old: true, repair: true, plan: a.block, mine: a.mine})
+	emit(step{"a burnt token is found by", w, -1, false}, &n)
+}
+
+// shown says whether the view has what the table has of a plan.
+func (s *state) shown(b plan) bool {
+	for r := range rows {
+		if b.rows.has(r) && s.view.count[b.topic][r] != s.source.count[b.topic][r] {
+			return false
+		}
+	}
+	return true
 }
 
 // group is the writer's part of rebalances: it runs inside a poll, under the lock that commits take.
@@ -325,7 +354,7 @@ func (m *Model) end(s *state, w int) {
 		a.rest()
 		return
 	}
-	a.stage, a.repair, a.dead = ready, false, 0
+	a.stage, a.repair, a.dead, a.unknown = ready, false, 0, false
 }
 
 // insert sends the block, unless its horizon is past.
@@ -387,7 +416,7 @@ func (m *Model) recover(s *state, w int, emit emitter) {
 		}
 		if again && !q.old {
 			n := *s
-			n.writers[w].block, n.writers[w].mine, n.writers[w].stage = q.plan, q.mine, ready
+			n.writers[w].block, n.writers[w].mine, n.writers[w].stage, n.writers[w].unknown = q.plan, q.mine, ready, true
 			emit(step{"a predecessor's plan is read again by", w, -1, false}, &n)
 		} else if (q.old || m.Mutation == RepairAtOnce) && s.admits(w) {
 			n := *s

@@ -109,9 +109,9 @@ const meanBetween = 600 * time.Millisecond
 // draw makes the schedule of a seed, of the kinds given or, when there are none, of all.
 func draw(seed uint64, length time.Duration, kinds []kind) schedule {
 	random := rand.New(rand.NewPCG(seed, 5))
-	s := schedule{Window: 10_000, Poisoned: random.IntN(40)}
+	s := schedule{Window: 10_000, Poisoned: random.IntN(40), Candles: seed%2 == 1}
 	if seed%4 == 3 {
-		s.Window, s.Candles = 200, true
+		s.Window = 200
 	}
 	var urn []kind
 	for _, k := range allKinds() {

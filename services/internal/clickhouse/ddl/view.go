@@ -317,6 +317,11 @@ func (v ViewTables) FillOver(query string) string {
 	return strings.Replace(v.FillSelect, "FROM "+v.name(v.From)+" AS ", "FROM ("+query+") AS ", 1)
 }
 
+// ReadOver is the reader's query over something else than the target: a query that has its columns.
+func (v ViewTables) ReadOver(query string) string {
+	return strings.Replace(v.ReaderSelect, "FROM "+v.Target.Name()+" AS s ", "FROM ("+query+") AS s ", 1)
+}
+
 // CreateTarget writes the table that holds the states.
 func (v ViewTables) CreateTarget(options Options) string {
 	var b strings.Builder
