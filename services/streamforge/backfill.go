@@ -169,7 +169,8 @@ func (c *backfillStart) begin(ctx context.Context, b *beside) error {
 	for _, l := range live {
 		at := max(from[l.TopicPartition], held[l.TopicPartition].Earliest)
 		if c.FromOffset != nil {
-			at = max(*c.FromOffset, at)
+			// A partition that is shorter begins at its end: the broker knows no offset behind it.
+			at = min(max(*c.FromOffset, at), held[l.TopicPartition].Latest)
 		}
 		if l.Offset >= 0 {
 			at = min(at, max(l.Offset, held[l.TopicPartition].Earliest))

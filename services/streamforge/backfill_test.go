@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/streamforge/streamforge/services/internal/localstack"
 	"github.com/streamforge/streamforge/services/streamforge/processtest"
@@ -123,4 +124,58 @@ func killedAt(t *testing.T, command *exec.Cmd, line string) {
 	if !found {
 		t.Fatalf("never said %q\n%s%s", line, said.String(), complaint.String())
 	}
+}
+
+// TestABackfillMayBeginLaterAndBeGivenUp begins one at an offset, which may not take the live table's place unasked and is given up, and
+// one at a time, which is let take it.
+func TestABackfillMayBeginLaterAndBeGivenUp(t *testing.T) {
+	t.Parallel()
+	processtest.Require(t, localstack.Embedded)
+	s := processtest.Start(t, localstack.Embedded, "--symbols", "12")
+	s.AwaitRows(300, "SELECT count() FROM raw_trades")
+	short := func(tables ...string) {
+		for _, table := range tables {
+			s.MustQuery("ALTER TABLE " + table + " MODIFY SETTING non_replicated_deduplication_window = 100")
+		}
+	}
+	beside := []string{"raw_trades_backfill", "candles_backfill_1s_states", "candles_backfill_1m_states", "candles_backfill_1h_states"}
+	short("raw_trades", "candles_1s_states", "candles_1m_states", "candles_1h_states")
+	s.Run("backfill", "start", "raw-trades", "--from-offset", "5")
+	short(beside...)
+	first := backfillWriter(t, s, "first")
+	s.AwaitRows(100, "SELECT count() FROM raw_trades_backfill")
+	// A partition that had less begins at its end.
+	if n := strings.TrimSpace(s.MustQuery("SELECT min(_offset) FROM raw_trades_backfill WHERE _partition = (SELECT _partition FROM raw_trades GROUP BY 1 ORDER BY count() DESC LIMIT 1)")); n != "5" {
+		t.Errorf("the first row of the longest partition is of offset %s", n)
+	}
+	if output, err := s.Command("backfill", "swap", "raw-trades", "--settle", "1s").CombinedOutput(); err == nil || !strings.Contains(string(output), "older than the new one's first") {
+		t.Fatalf("a table without the first rows took the live one's place: %v\n%s", err, output)
+	}
+	s.Run("backfill", "drop", "--beside", "--yes", "raw-trades")
+	_ = first.Process.Kill()
+	if names := s.MustQuery("SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%backfill%'"); strings.TrimSpace(names) != "" {
+		t.Errorf("left behind: %s", names)
+	}
+	// The live table goes on.
+	s.AwaitRows(rowCount(t, s, "raw_trades")+100, "SELECT count() FROM raw_trades")
+
+	since := time.Now().UTC().Truncate(time.Second)
+	s.AwaitRows(rowCount(t, s, "raw_trades")+100, "SELECT count() FROM raw_trades")
+	// The killed writer is a member for as long as its session lasts.
+	processtest.Await(t, "the killed writer to be forgotten", patience, func() error {
+		output, err := s.Command("backfill", "start", "raw-trades", "--from-time", since.Format(time.RFC3339)).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, output)
+		}
+		return nil
+	})
+	short(beside...)
+	backfillWriter(t, s, "second")
+	s.AwaitRows(50, "SELECT count() FROM raw_trades_backfill")
+	s.Run("backfill", "swap", "raw-trades", "--settle", "1s", "--accept-faults")
+	s.AwaitRows(rowCount(t, s, "raw_trades")+100, "SELECT count() FROM raw_trades")
+	if n := strings.TrimSpace(s.MustQuery(fmt.Sprintf("SELECT count() FROM raw_trades WHERE received_at < toDateTime(%d) - 5", since.Unix()))); n != "0" {
+		t.Errorf("%s rows were received before the backfill's time", n)
+	}
+	s.Run("backfill", "drop", "--yes", "raw-trades")
 }
