@@ -53,8 +53,9 @@ func build(a *app.App, c *config) error {
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		// The rest is for what Go does not see: librdkafka's queues, the C library's heap and the program itself. The blocks, which are
-		// most of what Go has, hold no pointers, so that a collector that is kept busy costs little.
-		debug.SetMemoryLimit(int64(c.Writer.withDefaults().MemoryLimit) / 8 * 3)
+		// most of what Go has, hold no pointers, so that a collector that is kept busy costs little;
+		// with three eighths it costs as much as all else.
+		debug.SetMemoryLimit(int64(c.Writer.withDefaults().MemoryLimit) / 16 * 7)
 	}
 	w, err := New(c.Writer, Deps{
 		Kafka: c.Kafka, Registry: schemas, ClickHouse: store, Contracts: chosen, Views: views,

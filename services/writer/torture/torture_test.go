@@ -80,8 +80,8 @@ var mutations = []mutation{
 	{
 		"a takeover inserts nothing when the table has the plan's rows",
 		[]edit{
-			{"job.go", "if !j.again && !j.changed && j.lease == (lease{}) && j.plan.insertable(now) {", "if false {"},
-			{"job.go", "if !j.again && !j.plan.settled(now) {", "if false {"},
+			{"job.go", "if !j.again && !j.changed && !j.burnt && j.lease == (lease{}) && j.plan.insertable(now) {", "if false {"},
+			{"job.go", "if !j.again && !j.burnt && !j.plan.settled(now) {", "if false {"},
 			{"rebuild.go", "if err != nil || len(fills) == 0 {", "if true {"},
 		},
 		[]kind{killWriter, powerLoss, lateInserts},
