@@ -44,6 +44,9 @@ func (p *Parser) gap(r *kafka.Record, out kafka.Output, v *venueDecoder, c recor
 		return p.divert(r, out, records.WholeRecord, deadletters.BadFrame, err)
 	}
 	for i, venueSymbol := range gap.VenueSymbols {
+		if p.only != records.WholeRecord && p.only != int32(i) {
+			continue
+		}
 		instrument, err := v.adapter.FromVenue(venueSymbol)
 		if err != nil {
 			if err := p.divert(r, out, int32(i), deadletters.BadItem, err); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ import (
 const (
 	childKafka    = "STREAMFORGE_TEST_PARSER_KAFKA"
 	childRegistry = "STREAMFORGE_TEST_PARSER_REGISTRY"
+	childOrdinal  = "STREAMFORGE_TEST_PARSER_ORDINAL"
+	childRules    = "STREAMFORGE_TEST_PARSER_RULES" // action of rules that divert
 )
 
 // childMain is the parser that gets killed.
@@ -35,7 +38,11 @@ func childMain() {
 		if err != nil {
 			return err
 		}
-		service, err := New(Config{Group: "parser", CommitInterval: 50 * time.Millisecond}, Deps{
+		if action := os.Getenv(childRules); action != "" {
+			change(all, action)
+		}
+		ordinal, _ := strconv.Atoi(os.Getenv(childOrdinal))
+		service, err := New(Config{Group: "parser", Ordinal: ordinal, CommitInterval: 50 * time.Millisecond}, Deps{
 			Kafka: kafka.ClientConfig{BootstrapServers: os.Getenv(childKafka)}, Registry: client, Contracts: all,
 			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Producer: "parser@child",
 		})

@@ -11,7 +11,7 @@ type metrics struct {
 	frames, trades, books, gaps *prometheus.CounterVec
 	ignored, unknown            *prometheus.CounterVec
 	connections                 *prometheus.CounterVec
-	deadLetters                 *prometheus.CounterVec
+	deadLetters, replays        *prometheus.CounterVec
 	blocks                      *prometheus.CounterVec
 	isBlocked                   prometheus.Gauge
 
@@ -31,13 +31,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		unknown:     counter("unknown_frames_total", "Frames of a kind that this build does not know.", "venue", "kind"),
 		connections: counter("connection_events_total", "OPEN and CLOSE records seen.", "venue", "kind"),
 		deadLetters: counter("dead_letters_total", "Dead letters written.", "class"),
+		replays:     counter("replays_total", "Dead letters whose replay was tried, by what came of it: replayed, repeated (it was replayed before), failed, waiting.", "outcome"),
 		blocks:      counter("blocked_batches_total", "Times that a batch was put back because of something that is not in its records.", "cause"),
 		isBlocked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "streamforge", Subsystem: "parser", Name: "blocked", Help: "1 while a batch is put back again and again.",
 		}),
 		kinds: map[string]bool{},
 	}
-	registerer.MustRegister(m.frames, m.trades, m.books, m.gaps, m.ignored, m.unknown, m.connections, m.deadLetters, m.blocks, m.isBlocked)
+	registerer.MustRegister(m.frames, m.trades, m.books, m.gaps, m.ignored, m.unknown, m.connections, m.deadLetters, m.replays, m.blocks, m.isBlocked)
 	return m
 }
 

@@ -59,6 +59,8 @@ type Parser struct {
 	tally    recordTally
 	// dead counts the batch's records that left a dead letter.
 	dead int64
+	// only is the one item that a replay wants of a record, or records.WholeRecord.
+	only int32
 }
 
 // venueDecoder is what one venue's frames need.
@@ -70,7 +72,7 @@ type venueDecoder struct {
 }
 
 func newParser(ids schemaIDs, frames *frameReader) *Parser {
-	return &Parser{ids: ids, frames: frames, decoders: map[string]*venueDecoder{}, keys: map[*market.Instrument][]byte{}}
+	return &Parser{ids: ids, frames: frames, decoders: map[string]*venueDecoder{}, keys: map[*market.Instrument][]byte{}, only: records.WholeRecord}
 }
 
 // Handle parses a batch. An error means that nothing of the batch may be committed: the cause is not in the records.
@@ -187,6 +189,9 @@ func (p *Parser) decode(r *kafka.Record, out kafka.Output, v *venueDecoder, kind
 	if err := v.decoder.Decode(frame, &p.events); err != nil {
 		return p.refuse(r, out, v, venue.BadItem{Item: records.WholeRecord, Err: err}, c)
 	}
+	if p.only != records.WholeRecord {
+		p.events.Only(p.only)
+	}
 	bad := p.events.Bad
 	if len(bad) > 1 && len(bad)*len(r.Value) > maxItemLetters {
 		return p.refuseAll(r, out, v, c)
@@ -283,6 +288,9 @@ func blamed(err error) (*subscription.BadRecord, error) {
 	return nil, err
 }
 
+// standsForTheRest begins the error of a letter of a whole record of which some items were produced.
+const standsForTheRest = "too many items are refused for a letter each"
+
 // divertMade diverts what was made of an item. When the letters of a frame would come to more than is written of one, for each
 // holds the frame, one of the whole record stands for the items that are left.
 func (p *Parser) divertMade(r *kafka.Record, out kafka.Output, item int32, bad *subscription.BadRecord) error {
@@ -293,7 +301,7 @@ func (p *Parser) divertMade(r *kafka.Record, out kafka.Output, item int32, bad *
 		return nil
 	}
 	p.tally.rest = true
-	return p.divert(r, out, records.WholeRecord, bad.Class, fmt.Errorf("too many items are refused for a letter each; from item %d on this one stands for them: %w", item, bad.Cause))
+	return p.divert(r, out, records.WholeRecord, bad.Class, fmt.Errorf("%s; from item %d on this one stands for them: %w", standsForTheRest, item, bad.Cause))
 }
 
 // key is the Kafka key of an instrument's records, made once. Decoders intern instruments, within a bound, so the map

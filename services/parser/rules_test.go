@@ -22,24 +22,36 @@ import (
 	"github.com/streamforge/streamforge/services/internal/subscription"
 )
 
-// ruled is a parser whose contracts have the given action in place of divert, with its counters and its log.
-func ruled(t *testing.T, action string) (*Parser, *prometheus.Registry, *bytes.Buffer) {
-	t.Helper()
-	loaded := must[[]contract.Contract](t)(contract.Load(contracts.FS))
-	var change func(fields []contract.Field)
-	change = func(fields []contract.Field) {
-		for i := range fields {
-			if fields[i].OnViolation == "divert" {
-				fields[i].OnViolation = action
+// change puts an action in place of divert.
+func change(contracts []contract.Contract, action string) {
+	var fields func([]contract.Field)
+	fields = func(of []contract.Field) {
+		for i := range of {
+			if of[i].OnViolation == "divert" {
+				of[i].OnViolation = action
 			}
-			if fields[i].Items != nil {
-				change(fields[i].Items.Fields)
+			if of[i].Items != nil {
+				fields(of[i].Items.Fields)
 			}
 		}
 	}
-	for i := range loaded {
-		change(loaded[i].Fields)
+	for i := range contracts {
+		fields(contracts[i].Fields)
 	}
+}
+
+// withRules loads the contracts with the given action in place of divert.
+func withRules(t testing.TB, action string) []contract.Contract {
+	t.Helper()
+	loaded := must[[]contract.Contract](t)(contract.Load(contracts.FS))
+	change(loaded, action)
+	return loaded
+}
+
+// ruled is a parser of withRules, with its counters and its log.
+func ruled(t *testing.T, action string) (*Parser, *prometheus.Registry, *bytes.Buffer) {
+	t.Helper()
+	loaded := withRules(t, action)
 	p, metrics, log := bench(t), prometheus.NewRegistry(), &bytes.Buffer{}
 	p.rules = must[fieldRules](t)(newFieldRules(loaded, subscription.NewRuleCounter(metrics, "parser"), slog.New(slog.NewTextHandler(log, nil))))
 	return p, metrics, log

@@ -76,13 +76,28 @@ func New(config Config, deps Deps) (*Service, error) {
 // Run parses until ctx ends, then commits what was parsed.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.admin.Close()
-	parser, err := s.prepare(ctx)
+	known, err := s.prepare(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
+	parser := s.parser(known, s.rules, newSource(s.topicID, s.deps.Log))
+	replayer, err := s.newReplayer(known)
+	if err != nil {
+		return err
+	}
+	replaying, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		replayer.run(replaying)
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
 	processor, err := kafka.NewProcessor(s.deps.Kafka, kafka.ProcessorConfig{
 		Group: s.config.Group, Topics: []string{topicFrames},
 		TransactionalID: fmt.Sprintf("%s-%d", s.config.Group, s.config.Ordinal),
@@ -100,45 +115,53 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 }
 
+// known is what the parser must know before it reads.
+type known struct {
+	ids map[string]int // of subjects' schemas that this build writes by
+	own string         // this build's schema of raw-frames
+}
+
 // prepare looks up what the parser must know before it reads. It waits for a registry or broker that is away, and
 // refuses to go on when a schema or a topic is missing, or when a version of raw-frames' schema cannot be read by this build.
-func (s *Service) prepare(ctx context.Context) (*Parser, error) {
-	ids := map[string]int{}
+func (s *Service) prepare(ctx context.Context) (k known, err error) {
+	k.ids = map[string]int{}
 	for _, subject := range []string{framesSubject, "raw-trades-value", "raw-orderbooks-value", "feed-gaps-value", deadletters.Subject} {
 		s.Waits("the schema registry at %s (subject %s)", s.deps.Registry.URL(), subject)
 		id, err := s.deps.Registry.AwaitID(ctx, subject, s.deps.Log)
 		if err != nil {
-			return nil, err
+			return k, err
 		}
-		ids[subject] = id
+		k.ids[subject] = id
 	}
 	frameSchema, err := schemas.Get(framesSubject)
 	if err != nil {
-		return nil, err
+		return k, err
 	}
-	own, err := schemas.SelfContained(frameSchema)
-	if err != nil {
-		return nil, err
+	if k.own, err = schemas.SelfContained(frameSchema); err != nil {
+		return k, err
 	}
-	if err := subscription.AwaitReadable(ctx, s.deps.Registry, framesSubject, own, s.deps.Log); err != nil {
-		return nil, err
+	if err := subscription.AwaitReadable(ctx, s.deps.Registry, framesSubject, k.own, s.deps.Log); err != nil {
+		return k, err
 	}
 	s.Waits("the topics of Kafka at %s", s.deps.Kafka.BootstrapServers)
-	if _, err := s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic); err != nil {
-		return nil, err
-	}
-	frames := newFrameReader(s.deps.Registry, ids[framesSubject], own)
+	_, err = s.admin.AwaitTopics(ctx, s.deps.Log, topicFrames, topicTrades, topicBooks, topicGaps, deadletters.Topic)
+	return k, err
+}
+
+// parser makes a Parser, for one goroutine.
+func (s *Service) parser(k known, rules fieldRules, source *source) *Parser {
+	frames := newFrameReader(s.deps.Registry, k.ids[framesSubject], k.own)
 	if s.config.unknownIDGrace > 0 {
 		frames.values.Grace = s.config.unknownIDGrace
 	}
-	p := newParser(schemaIDs{trade: ids["raw-trades-value"], book: ids["raw-orderbooks-value"], gap: ids["feed-gaps-value"]}, frames)
+	p := newParser(schemaIDs{trade: k.ids["raw-trades-value"], book: k.ids["raw-orderbooks-value"], gap: k.ids["feed-gaps-value"]}, frames)
 	p.adapters = all.Get
-	p.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: ids[deadletters.Subject], Producer: s.deps.Producer}
+	p.letters = &deadletters.Writer{Group: s.config.Group, SchemaID: k.ids[deadletters.Subject], Producer: s.deps.Producer}
 	p.flood = &deadletters.Flood{Limit: s.limit}
-	p.limits, p.rules = limits(s.deps.Contracts), s.rules
+	p.limits, p.rules = limits(s.deps.Contracts), rules
 	p.metrics, p.log = s.metrics, s.deps.Log
-	p.source = newSource(s.topicID, s.deps.Log)
-	return p, nil
+	p.source = source
+	return p
 }
 
 // brokerLimit is what a broker takes where the contract names no limit, in bytes.

@@ -277,19 +277,20 @@ func (c *backfillSwap) letters(ctx context.Context, b *beside) error {
 	}
 	choice := letterChoice{clusterFlags: c.clusterFlags}
 	// First theirs, then ours: broken off in between, the letter is taken over once more.
-	if _, err := choice.write(ctx, taken, func(w *deadletters.Writer, l records.DeadLetter) kafka.Message {
+	if _, err := choice.write(ctx, taken, func(w *deadletters.Writer, of deadletters.Word) kafka.Message {
+		l := of.Letter
 		l.Group = live
 		return w.Again(l, l.ErrorClass, errors.New(l.Error))
 	}); err != nil {
 		return err
 	}
-	if _, err := choice.write(ctx, taken, func(w *deadletters.Writer, l records.DeadLetter) kafka.Message {
-		return w.Resolve(l, records.DeadLetterDiscarded, "taken over by "+live)
+	if _, err := choice.write(ctx, taken, func(w *deadletters.Writer, of deadletters.Word) kafka.Message {
+		return w.Resolve(of.Letter, records.DeadLetterDiscarded, "taken over by "+live)
 	}); err != nil {
 		return err
 	}
-	_, err = choice.write(ctx, answered, func(w *deadletters.Writer, l records.DeadLetter) kafka.Message {
-		return w.Resolve(l, records.DeadLetterReplayed, "its row came with a backfill")
+	_, err = choice.write(ctx, answered, func(w *deadletters.Writer, of deadletters.Word) kafka.Message {
+		return w.Resolve(of.Letter, records.DeadLetterReplayed, "its row came with a backfill")
 	})
 	return err
 }

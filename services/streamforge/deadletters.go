@@ -312,7 +312,7 @@ func person() string {
 
 // write reads the chosen words again, whole, and writes another on each. It returns how many it wrote: one that the topic no
 // longer has was followed by another word in the meantime.
-func (c *letterChoice) write(ctx context.Context, words []deadletters.Word, next func(*deadletters.Writer, records.DeadLetter) kafka.Message) (int, error) {
+func (c *letterChoice) write(ctx context.Context, words []deadletters.Word, next func(*deadletters.Writer, deadletters.Word) kafka.Message) (int, error) {
 	client, err := registry.New(c.Registry, prometheus.NewRegistry())
 	if err != nil {
 		return 0, err
@@ -339,7 +339,7 @@ func (c *letterChoice) write(ctx context.Context, words []deadletters.Word, next
 				whole, err = deadletters.ReadWord(r)
 			}
 			if err == nil {
-				m := next(writer, whole.Letter)
+				m := next(writer, whole)
 				err = producer.Produce(&m)
 			}
 			if err == nil {
@@ -376,8 +376,8 @@ func (c *deadLettersReplay) Run(ctx context.Context, cli *commandLine) error {
 			why = "of status " + w.Status() + ", which is not failed"
 		case w.Asked:
 			why = "asked for already, and open until its group runs"
-		case !strings.HasPrefix(w.Letter.Group, "writer.") || w.Letter.Item != records.WholeRecord:
-			why = "of group " + w.Letter.Group + ", which cannot replay yet: only the writers' groups can"
+		case !strings.HasPrefix(w.Letter.Group, "writer.") && !strings.HasPrefix(w.Letter.Producer, "parser@"):
+			why = "of group " + w.Letter.Group + " and its program " + w.Letter.Producer + ", which does not replay: the writers and the parsers do"
 		default:
 			return false
 		}
@@ -393,8 +393,8 @@ func (c *deadLettersReplay) Run(ctx context.Context, cli *commandLine) error {
 	if !c.agreed(fmt.Sprintf("Ask for the replay of %d letters?", len(words))) {
 		return errors.New("nothing was done")
 	}
-	n, err := c.write(ctx, words, func(w *deadletters.Writer, l records.DeadLetter) kafka.Message {
-		return w.Ask(l, "asked for by "+c.who())
+	n, err := c.write(ctx, words, func(w *deadletters.Writer, of deadletters.Word) kafka.Message {
+		return w.Ask(of, "asked for by "+c.who())
 	})
 	fmt.Printf("the replay of %d letters is asked for; `streamforge dead-letters list` shows them until their group has answered\n", n)
 	return err
@@ -416,8 +416,8 @@ func (c *deadLettersDiscard) Run(ctx context.Context, cli *commandLine) error {
 	if !c.agreed(fmt.Sprintf("Discard %d letters?", len(words))) {
 		return errors.New("nothing was done")
 	}
-	n, err := c.write(ctx, words, func(w *deadletters.Writer, l records.DeadLetter) kafka.Message {
-		return w.Resolve(l, records.DeadLetterDiscarded, "discarded by "+c.who())
+	n, err := c.write(ctx, words, func(w *deadletters.Writer, of deadletters.Word) kafka.Message {
+		return w.Resolve(of.Letter, records.DeadLetterDiscarded, "discarded by "+c.who())
 	})
 	fmt.Printf("%d letters are discarded\n", n)
 	return err

@@ -102,6 +102,22 @@ func deadLettersAreResolved(t *testing.T, s *processtest.Stack) {
 		}
 		return nil
 	})
+	// The parser answers for its own letters. This one will never be a frame.
+	produce(t, s, "raw-frames", []byte("no frame"))
+	filter = []string{"--group", "parser", "--class", "not-wire"}
+	answered := func(what string) {
+		processtest.Await(t, what, patience, func() error {
+			if lines := letterLines(t, s, filter...); len(lines) != 1 || lines[0].Status != "failed" {
+				return fmt.Errorf("%+v", lines)
+			}
+			return nil
+		})
+	}
+	answered("the parser's letter")
+	if output := s.Run(append([]string{"dead-letters", "replay", "--yes"}, filter...)...); !strings.Contains(output, "the replay of 1 letters is asked for") {
+		t.Errorf("replay:\n%s", output)
+	}
+	answered("the parser's answer")
 	s.Run("dead-letters", "discard", "--yes", "--class", "not-wire", "--reason", "test")
 	if lines := letterLines(t, s, "--class", "not-wire"); len(lines) != 0 {
 		t.Errorf("open after they were discarded: %+v", lines)

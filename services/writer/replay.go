@@ -32,25 +32,13 @@ type replayer struct {
 	log      *slog.Logger
 	replays  *prometheus.CounterVec
 
-	cluster string
-	letters *kafka.Tail          // dead-letters
-	open    map[string]request   // by the letter's key
-	more    bool                 // requests that open had no room for
-	next    map[string]time.Time // by group, not before this is the next replay
-	said    string
-}
-
-// request is where an open request stands: letters are large, so they are read when their turn has come.
-type request struct {
-	group     string
-	source    int32 // partition of the letter's record
-	partition int32 // of dead-letters
-	offset    int64
+	cluster  string
+	requests *deadletters.Requests
+	next     map[string]time.Time // by group, not before this is the next replay
+	said     string
 }
 
 const (
-	// maxRequests bounds what is remembered; what is beyond is found when these are done.
-	maxRequests = 100_000
 	replayPause = time.Second
 	// performTimeout bounds one replay, so that one that hangs does not hold up the others for ever.
 	performTimeout = time.Minute
@@ -63,7 +51,7 @@ const (
 func newReplayer(deps Deps, admin *kafka.Admin, products []*product) (*replayer, error) {
 	r := &replayer{
 		deps: deps, admin: admin, products: map[string]*product{}, log: deps.Log.With("part", "replay"),
-		letters: kafka.NewTail(deps.Kafka, admin, deadletters.Topic), open: map[string]request{}, next: map[string]time.Time{},
+		next: map[string]time.Time{},
 		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "streamforge_writer_replays_total", Help: "Dead letters whose replay was tried, by what came of it: replayed, present, failed, waiting.",
 		}, []string{"product", "outcome"}),
@@ -72,6 +60,7 @@ func newReplayer(deps Deps, admin *kafka.Admin, products []*product) (*replayer,
 	for _, p := range products {
 		r.products[p.group] = p
 	}
+	r.requests = deadletters.NewRequests(deps.Kafka, admin, func(group string) bool { return r.products[group] != nil })
 	var err error
 	r.producer, err = kafka.NewProducer(deps.Kafka, kafka.ProducerConfig{ProducerName: deps.Producer, QueueMaxBytes: 32 << 20}, r.log, prometheus.NewRegistry())
 	return r, err
@@ -98,28 +87,24 @@ func (r *replayer) round(ctx context.Context) error {
 		return err
 	}
 	var failed error
-	for key, request := range r.open {
-		p := r.products[request.group]
+	for key, request := range r.requests.Open {
+		p := r.products[request.Group]
 		now := time.Now()
-		if p.controls.Last(p.group).Paused() || !p.owned.has(request.source) || now.Before(r.next[request.group]) {
+		if p.controls.Last(p.group).Paused() || !p.owned.has(request.Source) || now.Before(r.next[request.Group]) {
 			continue
 		}
-		done, err := r.perform(ctx, p, key, request)
+		done, err := r.perform(ctx, p, request)
 		if err != nil {
 			r.replays.WithLabelValues(p.topic, "waiting").Inc()
 			failed = fmt.Errorf("replay of %s: %w", key, err)
 		}
 		if done {
-			delete(r.open, key)
+			delete(r.requests.Open, key)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.next[request.group] = now.Add(p.owned.interval(p.partsPerSecond()))
-	}
-	if r.more && len(r.open) < maxRequests/2 {
-		r.more = false
-		r.letters.Rewind()
+		r.next[request.Group] = now.Add(p.owned.interval(p.partsPerSecond()))
 	}
 	return failed
 }
@@ -133,45 +118,17 @@ func (r *replayer) catchUp(ctx context.Context) error {
 		}
 		r.cluster = id
 	}
-	return r.letters.CatchUp(ctx, func() { clear(r.open) }, r.note)
-}
-
-// note remembers a request of our groups, and forgets what another word follows on.
-func (r *replayer) note(record kafka.Record) error {
-	group, _, _ := strings.Cut(string(record.Key), "/")
-	if r.products[group] == nil {
-		return nil
-	}
-	delete(r.open, string(record.Key))
-	word, err := deadletters.ReadWord(record)
-	if err != nil || !word.Asked {
-		return nil // A word that cannot be read asks for nothing; dead-letters' own consumer alarms.
-	}
-	if len(r.open) >= maxRequests {
-		r.more = true
-		return nil
-	}
-	r.open[string(record.Key)] = request{group: group, source: word.Letter.Partition, partition: record.Partition, offset: record.Offset}
-	return nil
+	return r.requests.CatchUp(ctx)
 }
 
 // perform replays one letter. Done says that its group has answered.
-func (r *replayer) perform(ctx context.Context, p *product, key string, at request) (done bool, err error) {
+func (r *replayer) perform(ctx context.Context, p *product, request deadletters.Request) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, performTimeout)
 	defer cancel()
-	var word deadletters.Word
-	tp := kafka.TopicPartition{Topic: deadletters.Topic, Partition: at.partition}
-	for record, err := range kafka.Range(ctx, r.deps.Kafka, tp, kafka.OffsetRange{Earliest: at.offset, Latest: at.offset + 1}) {
-		if err != nil {
-			return false, err
-		}
-		if word, err = deadletters.ReadWord(record); err != nil {
-			return false, err
-		}
-	}
-	letter := word.Letter
-	if !word.Asked || letter.KafkaKey() != key {
-		return true, nil // Compacted since: another word has followed, and is read by itself.
+	key := request.Key
+	letter, asked, err := r.requests.Read(ctx, request)
+	if err != nil || !asked {
+		return err == nil, err
 	}
 	there, err := r.insert(ctx, p, &letter)
 	var bad *badRecordError

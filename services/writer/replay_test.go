@@ -40,7 +40,7 @@ func (s *stack) ask(words map[string]deadletters.Word) {
 	id := must[int](s.t)(s.schemas.ID(s.t.Context(), deadletters.Subject))
 	w := &deadletters.Writer{SchemaID: id, Producer: "test@0"}
 	for _, word := range words {
-		m := w.Ask(word.Letter, "asked for by the test")
+		m := w.Ask(word, "asked for by the test")
 		if err := s.producer.Produce(&m); err != nil {
 			s.t.Fatal(err)
 		}

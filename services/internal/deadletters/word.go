@@ -22,12 +22,14 @@ type Word struct {
 	// Partition and Offset of the word itself in dead-letters.
 	Partition int32
 	Offset    int64
+
+	follows int64 // offset of the word that a request is about, or -1
 }
 
 // ReadWord reads a record of dead-letters, whose bytes it does not keep. A record whose key is not its letter's is an error:
 // it would resolve another one.
 func ReadWord(r kafka.Record) (Word, error) {
-	w := Word{Partition: r.Partition, Offset: r.Offset}
+	w := Word{Partition: r.Partition, Offset: r.Offset, follows: -1}
 	at := func(err error) error { return fmt.Errorf("%s[%d]@%d: %w", Topic, r.Partition, r.Offset, err) }
 	_, body, err := registry.ParseWire(r.Value)
 	if err != nil {
@@ -41,6 +43,9 @@ func ReadWord(r kafka.Record) (Word, error) {
 	}
 	for _, h := range r.Headers {
 		w.Asked = w.Asked || h.Name == RequestHeader && w.Letter.Status == records.DeadLetterFailed
+		if h.Name == followsHeader {
+			w.follows = readFollows(h.Value)
+		}
 	}
 	return w, nil
 }
@@ -70,11 +75,12 @@ const (
 	StatusDiscarded = "discarded"
 )
 
-// Ask asks the letter's group to replay it.
-func (w *Writer) Ask(letter records.DeadLetter, why string) kafka.Message {
+// Ask asks the letter's group to replay it. Of says which word the asker has seen last: an answer behind it makes the request void.
+func (w *Writer) Ask(of Word, why string) kafka.Message {
+	letter := of.Letter
 	letter.Status, letter.Resolution = records.DeadLetterFailed, why
 	m := w.message(letter)
-	m.Headers = []kafka.Header{{Name: RequestHeader, Value: []byte(why)}}
+	m.Headers = []kafka.Header{{Name: RequestHeader, Value: []byte(why)}, follows(of.Offset)}
 	return m
 }
 

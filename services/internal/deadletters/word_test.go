@@ -36,7 +36,7 @@ func TestWordsOnALetter(t *testing.T) {
 		message kafka.Message
 		want    records.DeadLetter
 	}{
-		StatusAsked:     {w.Ask(letter, "asked by a"), asked},
+		StatusAsked:     {w.Ask(Word{Letter: letter, Offset: 10}, "asked by a"), asked},
 		StatusReplayed:  {w.Resolve(letter, records.DeadLetterReplayed, "r"), replayed},
 		StatusDiscarded: {w.Resolve(letter, records.DeadLetterDiscarded, "d"), discarded},
 		StatusFailed:    {w.Again(asked, RejectedRow, errors.New("no")), again},

@@ -708,7 +708,7 @@ func TestTheRightsAreTheLeastThatIsDeclared(t *testing.T) {
 	}
 	want := []string{
 		"READ group parser",
-		"DESCRIBE_CONFIGS topic dead-letters", "WRITE topic dead-letters",
+		"DESCRIBE_CONFIGS topic dead-letters", "READ topic dead-letters", "WRITE topic dead-letters",
 		"DESCRIBE_CONFIGS topic feed-gaps", "WRITE topic feed-gaps",
 		"DESCRIBE_CONFIGS topic raw-frames", "READ topic raw-frames",
 		"DESCRIBE_CONFIGS topic raw-orderbooks", "WRITE topic raw-orderbooks",

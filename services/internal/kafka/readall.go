@@ -134,8 +134,8 @@ func readUntil(ctx context.Context, consumer *Consumer, open map[TopicPartition]
 	return nil
 }
 
-// AwaitCommitted waits until no transaction is open on the topics, so that a read_committed reader sees all that was
-// written. A producer's commit returns when the coordinator has decided; the markers that let readers see it follow.
+// AwaitCommitted waits until a read_committed reader sees all that the topics have now, because the transactions that
+// wrote it have ended. A producer's commit returns when the coordinator has decided; the markers that let readers see it follow.
 func (a *Admin) AwaitCommitted(ctx context.Context, topics ...string) error {
 	described, err := a.Describe(ctx, topics...)
 	if err != nil {
@@ -145,14 +145,14 @@ func (a *Admin) AwaitCommitted(ctx context.Context, topics ...string) error {
 	for _, d := range described {
 		parts = append(parts, d.TopicPartitions()...)
 	}
+	written, err := a.Offsets(ctx, parts, false)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		committed, err := a.Offsets(ctx, parts, true)
-		if err != nil {
-			return err
-		}
-		written, err := a.Offsets(ctx, parts, false)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,8 @@ func NewTransactor(client ClientConfig, config TransactorConfig, log *slog.Logge
 	return t, nil
 }
 
-// Commit writes offsets of consumer's group and what produce produces; produce may be nil. The broker refuses the offsets
+// Commit writes offsets of consumer's group and what produce produces. Either may be left out: a nil consumer for records alone, which
+// only the transactional id keeps others from writing, or a nil produce. The broker refuses the offsets
 // of who is no member of the group's present generation (ErrFenced, ErrRebalance), but does not know who owns a partition.
 // After an error nothing has taken place, unless it is ErrOutcomeUnknown.
 func (t *Transactor) Commit(ctx context.Context, consumer *Consumer, offsets []Committed, produce func(Output) error) error {

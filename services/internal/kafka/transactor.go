@@ -43,6 +43,13 @@ func openTransactor(ctx context.Context, options []rdkafka.Option, bootstrap str
 		return nil, wrap("making a transactional producer", err)
 	}
 	t := &transactor{client: newClient(handle, bootstrap, log, shared), topics: map[string]rdkafka.Topic{}, header: header, metrics: metrics}
+	// librdkafka 2.13.0 looks for the coordinator at once, and when no broker is connected yet, again after 500 ms: every second start
+	// would take that long. The first answer makes brokers of the bootstrap addresses, the second comes from one of those.
+	for range 2 {
+		if ctx.Err() == nil {
+			t.client.AwaitBroker(time.Second)
+		}
+	}
 	for {
 		err := t.client.Init(time.Second)
 		if err == nil {
@@ -144,17 +151,19 @@ func (t *transactor) begin() error {
 	return wrap("beginning a transaction", t.client.Begin())
 }
 
-// commit sends the offsets with the transaction and commits it.
+// commit sends the offsets, unless the consumer is nil, with the transaction and commits it.
 func (t *transactor) commit(consumer *Consumer, offsets []rdkafka.Partition) error {
 	if t.failed != nil {
 		return t.failed
 	}
-	if consumer.client == nil {
-		return fmt.Errorf("committing a transaction: %w", ErrFatal)
-	}
-	err := again(func() error { return t.client.SendOffsets(consumer.client.Handle, offsets, transactionTimeout) })
-	if err != nil {
-		return wrap(fmt.Sprintf("sending the offsets of %d partitions to a transaction", len(offsets)), err)
+	if consumer != nil {
+		if consumer.client == nil {
+			return fmt.Errorf("committing a transaction: %w", ErrFatal)
+		}
+		err := again(func() error { return t.client.SendOffsets(consumer.client.Handle, offsets, transactionTimeout) })
+		if err != nil {
+			return wrap(fmt.Sprintf("sending the offsets of %d partitions to a transaction", len(offsets)), err)
+		}
 	}
 	return wrap("committing a transaction", again(func() error { return t.client.CommitTransaction(-time.Millisecond) }))
 }

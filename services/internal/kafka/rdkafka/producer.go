@@ -99,6 +99,11 @@ func (h *Handle) Purge() { C.sf_purge(h.c) }
 // Serve runs the error callback; for producers without deliveries.
 func (h *Handle) Serve() { C.sf_serve(h.c, 0) }
 
+// AwaitBroker waits until a broker has answered. A false says that none did within timeout.
+func (h *Handle) AwaitBroker(timeout time.Duration) bool {
+	return C.sf_metadata(h.c, C.int(timeout.Milliseconds())) == C.RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
 // Init registers the transactional id, fences others with the same, and ends what they left open.
 func (h *Handle) Init(timeout time.Duration) error {
 	var e C.sf_error

@@ -524,6 +524,13 @@ static void put_error(rd_kafka_error_t *from, sf_error *e) {
   rd_kafka_error_destroy(from);
 }
 
+int sf_metadata(sf_handle *h, int timeout_ms) {
+  const struct rd_kafka_metadata *brokers = NULL;
+  int code = rd_kafka_metadata(h->rk, 0, NULL, &brokers, timeout_ms);
+  if (brokers) rd_kafka_metadata_destroy(brokers);
+  return code;
+}
+
 void sf_txn_init(sf_handle *h, int timeout_ms, sf_error *e) { put_error(rd_kafka_init_transactions(h->rk, timeout_ms), e); }
 void sf_txn_begin(sf_handle *h, sf_error *e) { put_error(rd_kafka_begin_transaction(h->rk), e); }
 

@@ -122,6 +122,8 @@ int sf_queued(sf_handle *h);
 void sf_purge(sf_handle *h);
 void sf_serve(sf_handle *h, int timeout_ms);
 
+// Asks some broker for the list of brokers, and waits until one is connected and has answered.
+int sf_metadata(sf_handle *h, int timeout_ms);
 void sf_txn_init(sf_handle *h, int timeout_ms, sf_error *e);
 void sf_txn_begin(sf_handle *h, sf_error *e);
 void sf_txn_offsets(sf_handle *h, sf_handle *consumer, sf_partition *parts, size_t count, int timeout_ms, sf_error *e);

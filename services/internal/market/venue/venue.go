@@ -5,6 +5,7 @@ package venue
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/streamforge/streamforge/services/internal/market"
@@ -189,6 +190,13 @@ type Events struct {
 func (e *Events) Reset() {
 	e.Trades, e.Books, e.Bad, e.Levels = e.Trades[:0], e.Books[:0], e.Bad[:0], e.Levels[:0]
 	e.Ignored, e.Unknown = "", ""
+}
+
+// Only leaves what is at one position of the frame.
+func (e *Events) Only(item int32) {
+	e.Trades = slices.DeleteFunc(e.Trades, func(t market.Trade) bool { return t.Item != item })
+	e.Books = slices.DeleteFunc(e.Books, func(b market.Book) bool { return b.Item != item })
+	e.Bad = slices.DeleteFunc(e.Bad, func(b BadItem) bool { return b.Item != item })
 }
 
 // Decoder reads a venue's frames. Not safe for concurrent use.
