@@ -58,7 +58,7 @@ torture-writer: build ## Random faults from a seed around the writer, then the p
 	@bin/torture-writer --stack $(STACK) --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only=$(ONLY))
 
 .PHONY: bench-writer
-bench-writer: build ## The writer against ClickHouse's own Kafka engine: CASE=trades|wide|books|small ROWS=3000000 PAIRS=5 VIEW=none PROFILE=file
+bench-writer: build ## The writer against ClickHouse's own Kafka engine: CASE=trades|wide|books|small ROWS=3000000 PAIRS=5 VIEW=one|none PROFILE=file
 	@bin/streamforge install --stack $(STACK)
 	@go build -trimpath -o bin/bench-writer ./services/writer/bench
 	@bin/bench-writer --stack $(STACK) $(if $(CASE),--case=$(CASE)) $(if $(ROWS),--rows=$(ROWS)) $(if $(PAIRS),--pairs=$(PAIRS)) $(if $(VIEW),--view=$(VIEW)) $(if $(PROFILE),--profile=$(PROFILE))

@@ -151,7 +151,7 @@ func replayMakesWhatWasMissing(t *testing.T, s *stack) {
 func TestAReplayIsOnceWhoeverIsKilled(t *testing.T) { onEachStack(t, replayIsOnceWhoeverIsKilled) }
 
 func replayIsOnceWhoeverIsKilled(t *testing.T, s *stack) {
-	const frames = 120
+	const frames = 60
 	for i := range frames {
 		s.send(fmt.Sprint(i), s.value(freeTrades(t, 100, 0)), at)
 	}
@@ -189,7 +189,7 @@ func replayIsOnceWhoeverIsKilled(t *testing.T, s *stack) {
 		}
 		return n
 	}
-	for kill := range 6 {
+	for kill := range 4 {
 		// Whoever replays now is one of the two, so that a pair of kills hits him.
 		if kill%2 == 0 {
 			had := replayed()

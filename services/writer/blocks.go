@@ -53,10 +53,12 @@ func (p *product) step(now time.Time) (stuck bool, err error) {
 		p.start(next)
 	}
 	full, crowded := p.fullness()
-	if full || crowded {
+	due := may && p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock)
+	enough := full || crowded || due && p.enough()
+	if enough {
 		p.sortBlock()
 	}
-	if may && p.idle() && p.open.touched > 0 && !now.Before(p.nextBlock) && (full || crowded || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
+	if due && (enough || p.open.close || now.Sub(p.open.began) >= p.flushAfter()) {
 		if err := p.plan(); err != nil {
 			return false, err
 		}
@@ -109,6 +111,7 @@ func (p *product) plan() error {
 	began, err := p.insertPlanned(j)
 	if began {
 		if plan.Rows > 0 {
+			p.begun++
 			p.open.block = nil
 		}
 		p.closed()

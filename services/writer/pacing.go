@@ -44,6 +44,15 @@ func (p *product) fullness() (full, crowded bool) {
 	return full || text > kafka.MaxMetadataBytes-planReserve, crowded
 }
 
+// smallBlocks is how many blocks a session begins with that are not full, each twice as large as the one before.
+const smallBlocks = 2
+
+// enough says that the open block is large enough for one of the first of its session: ClickHouse would be idle until a full one
+// is made.
+func (p *product) enough() bool {
+	return p.begun < smallBlocks && p.open.block != nil && p.open.block.Rows() >= p.config.MaxBlockRows>>(smallBlocks-p.begun)
+}
+
 // planReserve is room, in bytes, for what the plans that repair this one have to say more.
 const planReserve = 256
 

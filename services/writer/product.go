@@ -67,6 +67,7 @@ type product struct {
 	waiting     []*job // planned blocks of predecessors
 	done        chan *job
 	nextBlock   time.Time       // not before this is the next block planned
+	begun       int             // blocks with rows that this session has planned
 	nextCommit  time.Time       // nor this, after a commit that the broker refused
 	toldOfWait  time.Time       // when the log last said so
 	completed   map[int32]int64 // ends of blocks in the table that are not committed yet
@@ -312,7 +313,7 @@ func (p *product) prepare(ctx context.Context) error {
 	}
 	p.parts, p.completed = map[int32]*partition{}, map[int32]int64{}
 	p.owned.reset(p.partitions)
-	p.plans, p.done = map[int]*columnar.Plan{}, make(chan *job, 1)
+	p.plans, p.done, p.begun = map[int]*columnar.Plan{}, make(chan *job, 1), 0
 	p.open, p.spare, p.waiting, p.job, p.missing, p.leasing = openBlock{}, nil, nil, nil, nil, nil
 	p.rewind, p.paused, p.held, p.fault = false, false, false, nil
 	p.quiet.Store(false)

@@ -214,12 +214,18 @@ func (s *stack) start(config Config) (*Writer, func()) {
 // trades produces n trades from number first on.
 func (s *stack) trades(first, n int) {
 	s.t.Helper()
+	s.tradesAt(time.Now(), first, n)
+}
+
+// tradesAt are trades that were received at a time.
+func (s *stack) tradesAt(received time.Time, first, n int) {
+	s.t.Helper()
 	id := must[int](s.t)(s.schemas.ID(s.t.Context(), "raw-trades-value"))
 	for i := first; i < first+n; i++ {
 		symbol := fmt.Sprintf("S%03d-USDT", i%97)
 		price := market.NewDecimal(int64(100+i), 2)
 		trade := market.Trade{Instrument: &market.Instrument{Venue: "binance", Symbol: symbol, VenueSymbol: symbol}, ID: fmt.Append(nil, i), Price: price, Quantity: price, TakerSide: 1, EventTime: market.NoTime}
-		value := records.AppendTrade(registry.AppendWireHeader(nil, id), &trade, time.Now().UnixMicro(), records.Coordinates{Offset: int64(i)})
+		value := records.AppendTrade(registry.AppendWireHeader(nil, id), &trade, received.UnixMicro(), records.Coordinates{Offset: int64(i)})
 		s.produce("raw-trades", symbol, value)
 	}
 }

@@ -28,7 +28,7 @@ type runCommand struct {
 	Case     string        `name:"case" default:"trades" enum:"trades,wide,books,small" help:"What the records are."`
 	Rows     int           `name:"rows" default:"0" help:"Records of a run; 0 is the case's own number."`
 	Pairs    int           `name:"pairs" default:"5" help:"How often each consumer runs."`
-	View     string        `name:"view" default:"candles" enum:"candles,none" help:"Views over the writer's table: those of the repository, or none."`
+	View     string        `name:"view" default:"candles" enum:"candles,one,none" help:"Views over the writer's table: those of the repository, the first of them only, or none."`
 	Stack    string        `name:"stack" default:"embedded" enum:"embedded,apache" help:"Local stack."`
 	Programs string        `name:"programs" type:"path" default:"bin" help:"Folder of streamforge and writer."`
 	Dir      string        `name:"dir" type:"path" default:".streamforge/bench-writer" help:"Folder for data and logs; the data goes at the end."`

@@ -32,8 +32,8 @@ func (r *run) ours(ctx context.Context) (o outcome, err error) {
 	if err := r.rewind(ctx); err != nil {
 		return o, err
 	}
-	if r.config.View == "none" {
-		if err := r.dropViews(ctx); err != nil {
+	if r.config.View != "candles" {
+		if err := r.dropViews(ctx, r.config.View == "one"); err != nil {
 			return o, err
 		}
 	}
@@ -92,9 +92,13 @@ func (r *run) rewind(ctx context.Context) error {
 	return r.admin.SetGroupOffsets(ctx, "writer."+r.what.topic, offsets)
 }
 
-// dropViews drops the views that read the case's table.
-func (r *run) dropViews(ctx context.Context) error {
-	names, err := r.column(ctx, "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView'")
+// dropViews drops the views, or all but the one that reads the case's table.
+func (r *run) dropViews(ctx context.Context, butOne bool) error {
+	query := "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView'"
+	if butOne {
+		query += " AND position(as_select, " + ddl.QuoteString("."+r.what.table+" ") + ") = 0"
+	}
+	names, err := r.column(ctx, query)
 	if err != nil {
 		return err
 	}
