@@ -305,6 +305,23 @@ func (p blockPlan) more() bool {
 	return slices.ContainsFunc(p.Ranges, func(r planRange) bool { return r.Cut < r.To })
 }
 
+// rest is what a plan leaves for later, when all before is in the table.
+func (p blockPlan) rest() blockPlan {
+	p.Ranges = slices.Clone(p.Ranges)
+	for i := range p.Ranges {
+		r := &p.Ranges[i]
+		r.From = r.Cut
+		var excluded []offsetRun
+		for _, run := range r.Excluded {
+			if run.From = max(run.From, r.From); run.From < run.To {
+				excluded = append(excluded, run)
+			}
+		}
+		r.Excluded = excluded
+	}
+	return p
+}
+
 // begins are the offsets to commit when the block is planned; ends when it is in the table.
 func (p blockPlan) begins(topic string) []kafka.Committed {
 	text := p.String()

@@ -61,21 +61,23 @@ func (p *product) split(j *job, cause error) {
 // growth of a look-up after a block without the refused row.
 const growth = 8
 
-// inserted takes a block that is in the table.
+// inserted takes a block that is in the table. What it left for later begins where it ended: to ask the table for its rows once more
+// would never end where a TTL removes them at once.
 func (p *product) inserted(j *job) {
-	if j.plan.more() {
-		next := &job{plan: j.plan, mine: j.mine, again: true, limit: j.limit * growth}
-		if next.limit >= p.config.MaxBlockRows {
-			next.limit = 0
-		}
-		p.await(next)
-	} else {
-		for _, r := range j.plan.Ranges {
-			if p.parts[r.Partition] != nil && j.mine[r.Partition] {
-				p.completed[r.Partition] = r.To
-			}
+	next := &job{plan: j.plan.rest(), mine: map[int32]bool{}, again: true, limit: j.limit * growth}
+	if next.limit >= p.config.MaxBlockRows {
+		next.limit = 0
+	}
+	for _, r := range j.plan.Ranges {
+		switch {
+		case p.parts[r.Partition] == nil || !j.mine[r.Partition]:
+		case r.Cut < r.To:
+			next.mine[r.Partition] = true
+		default:
+			p.completed[r.Partition] = r.To
 		}
 	}
+	p.await(next)
 	if j.block != nil && j.block.Layout() == p.decoders.current() {
 		j.block.Reset()
 		if p.spare == nil {
